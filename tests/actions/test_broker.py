@@ -26,7 +26,7 @@ def project(make_project: Callable[..., Project], rabbit_host: VirtualHost) -> P
 def findings(project: Project, name: str, exit_code: int) -> list[dict[str, Any]]:
     """Return the doctor's findings with this name."""
     done = project.cli("doctor", "--json").check(exit_code)
-    return [each for each in done.json["checks"] if each["name"] == name]
+    return [check for check in done.json["checks"] if check["name"] == name]
 
 
 def test_what_waits_is_told(project: Project, rabbit_host: VirtualHost) -> None:
@@ -37,16 +37,16 @@ def test_what_waits_is_told(project: Project, rabbit_host: VirtualHost) -> None:
     metrics = project.cli("metrics").check().stdout
     for line in ("runner_broker_up 1.0", "runner_hints_unpublished 0.0", 'runner_queue_hints{queue="default"} 1.0'):
         assert line in metrics
-    (told,) = findings(project, "broker", 1)  # no worker takes what waits
-    assert told["level"] == "ok"
-    assert "RabbitMQ 3." in told["what"]
+    (finding,) = findings(project, "broker", 1)  # no worker takes what waits
+    assert finding["level"] == "ok"
+    assert "RabbitMQ 3." in finding["what"]
     assert project.cli("why", run_id, "--json").check().json["facts"]["broker"] is None
     # Hints that nobody publishes.
     with project.redis() as redis:
         redis.zadd(f"{project.namespace}:hints", {'{"id":"x","queue":"default","priority":5}': 1})
-    (told,) = findings(project, "hints", 1)
-    assert told["level"] == "warning"
-    assert "1 hint to publish" in told["what"]
+    (finding,) = findings(project, "hints", 1)
+    assert finding["level"] == "warning"
+    assert "1 hint to publish" in finding["what"]
     assert rabbit_host.node.password not in project.cli("doctor").stdout
 
 
@@ -78,17 +78,17 @@ def test_missing_permissions_are_named_with_the_command_that_grants_them(
     try:
         refused = project.cli("submit", "hello").check(69)
         assert PASSWORD not in refused.stderr
-        (told,) = findings(project, "broker-permissions", 1)
-        assert f"configure {project.namespace}.default" in told["what"]
-        assert f"read {project.namespace}.reports" in told["what"]
-        assert "write amq.default" in told["what"]
+        (finding,) = findings(project, "broker-permissions", 1)
+        assert f"configure {project.namespace}.default" in finding["what"]
+        assert f"read {project.namespace}.reports" in finding["what"]
+        assert "write amq.default" in finding["what"]
         assert rabbit_host.queues() == {}, "the doctor has made a queue"
         # A worker does not start, and says the same.
         stopped = project.cli("worker", "-c", "1").check(2)
         assert "rabbitmqctl set_permissions" in stopped.stderr
         assert f"configure {project.namespace}.default" in stopped.stderr
-        assert not any(words in stopped.stderr for words in ("Traceback", PASSWORD))
-        program, *words = shlex.split(told["remedy"])
+        assert not any(text in stopped.stderr for text in ("Traceback", PASSWORD))
+        program, *words = shlex.split(finding["remedy"])
         assert program == "rabbitmqctl"
         rabbit_host.node.ctl(*words)
         # With these permissions, and no others, everything works.
@@ -119,12 +119,13 @@ def test_queues_that_somebody_else_has_declared_are_used_and_named(
         rabbit_host.declare(f"{project.namespace}.{name}", **arguments)
     with rabbit_host.connect() as other:
         other.channel().queue_declare(f"{project.namespace}.locked", exclusive=True)
-        told = findings(project, "hint-queues", 1)
-        for name, (_, level, words) in OTHERS.items():
+        reported = findings(project, "hint-queues", 1)
+        for name, (_, level, text) in OTHERS.items():
             assert any(
-                each["level"] == level and words in each["what"] and f".{name}" in each["what"] for each in told
+                finding["level"] == level and text in finding["what"] and f".{name}" in finding["what"]
+                for finding in reported
             ), name
-        assert any(each["level"] == "problem" and ".locked" in each["what"] for each in told)
+        assert any(finding["level"] == "problem" and ".locked" in finding["what"] for finding in reported)
         with project.worker("-Q", ",".join(jobs), concurrency=1) as worker:
             sent = [project.submit(name) for name in jobs for _ in range(2)]
             for run_id in sent:

@@ -35,7 +35,9 @@ def opened(name: str, run: Run, summary: str, *commands: tuple[str, ...], **more
 def told(facts: Facts) -> str:
     explanation = explain(facts)
     assert facts.document()["open_steps"] == [open_step.document() for open_step in facts.open_steps]
-    return "\n".join([explanation.summary, *explanation.because, *(" ".join(words) for words in explanation.commands)])
+    return "\n".join(
+        [explanation.summary, *explanation.because, *(" ".join(command) for command in explanation.commands)]
+    )
 
 
 @pytest.mark.parametrize(

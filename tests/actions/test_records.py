@@ -180,12 +180,12 @@ def test_one_that_waits_is_told_of_a_run_that_has_gone_to_the_archive(project: P
 def test_an_archive_that_is_away_is_told_of_once_in_a_while(settings: Settings) -> None:
     url = f"postgresql://runner@127.0.0.1:{free_port()}/runner"
     project = Project(replace(settings, archive_url=url))
-    told: list[str] = []
-    project.behind.tell_away = lambda error: told.append(error.message)
+    messages: list[str] = []
+    project.behind.tell_away = lambda error: messages.append(error.message)
     for _ in range(3):
         with pytest.raises(UnknownRun):
             project.records.get("none")
-    assert len(told) == 1
+    assert len(messages) == 1
     with pytest.raises(ArchiveUnavailable):
         project.reading(archived=True).get("none")
     project.ledger.close()

@@ -21,8 +21,8 @@ def test_a_flow_ends_with_the_last_of_its_step_runs(make_project: Callable[..., 
     flows = FlowBench(Bench(ledger), JOBS)
     flow = flows.run()
     taken = flows.take() if running else None
-    told = project.cli("revoke", flow, "--json").check().json
-    assert told["state"] == ("STARTED" if running else "REVOKED")
+    document = project.cli("revoke", flow, "--json").check().json
+    assert document["state"] == ("STARTED" if running else "REVOKED")
     assert flows.steps(flow)["ask"] == "REVOKED"
     if taken is not None:
         flows.settle(taken, 1)
@@ -36,7 +36,7 @@ def test_the_steps_of_a_flow_that_never_began_are_revoked_with_it(make_project: 
     project = make_project(JOBS)
     flow = project.cli("submit", "flow").check().stdout.strip()
     project.cli("revoke", flow).check()
-    told = project.cli("status", flow, "--json").check().json
-    assert {(each["state"], each["reason"], each["items"]) for each in told["steps"]} == {
+    document = project.cli("status", flow, "--json").check().json
+    assert {(step["state"], step["reason"], step["items"]) for step in document["steps"]} == {
         ("REVOKED", "cancelled", None)
     }

@@ -30,7 +30,9 @@ def project(bench: Bench, settings: Settings, tmp_path: Path) -> Project:
 def told(project: Project, run_id: str) -> str:
     facts, explanation = why(project, run_id)
     assert facts.document()
-    return "\n".join([explanation.summary, *explanation.because, *(" ".join(words) for words in explanation.commands)])
+    return "\n".join(
+        [explanation.summary, *explanation.because, *(" ".join(command) for command in explanation.commands)]
+    )
 
 
 def test_waiting_in_a_queue(bench: Bench, project: Project) -> None:

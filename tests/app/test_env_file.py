@@ -155,14 +155,14 @@ def test_a_file_that_is_missing_ends_the_run_before_the_job_starts(place: Work) 
 
 def test_validate_tells_a_malformed_file_and_the_doctor_a_missing_one_too(place: Work) -> None:
     place.project.write({"job.env": "A=1\nhunter2 hunter2\n"})
-    told = place.project.cli("validate")
-    assert told.exit_code == 0
-    assert "warning: jobs.apart.env_file: " in told.stdout + told.stderr
-    assert "line 2 is not NAME=value" in told.stdout + told.stderr
-    assert "gone.env" not in told.stdout + told.stderr
+    validated = place.project.cli("validate")
+    assert validated.exit_code == 0
+    assert "warning: jobs.apart.env_file: " in validated.stdout + validated.stderr
+    assert "line 2 is not NAME=value" in validated.stdout + validated.stderr
+    assert "gone.env" not in validated.stdout + validated.stderr
     examined = place.project.cli("doctor")
     place.project.write({"job.env": FILE})
     assert examined.exit_code == 1
     assert "job apart: env_file: " in examined.stdout
     assert "gone.env cannot be read" in place.project.cli("doctor").stdout
-    assert "hunter2" not in told.stdout + told.stderr + examined.stdout
+    assert "hunter2" not in validated.stdout + validated.stderr + examined.stdout

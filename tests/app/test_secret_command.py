@@ -101,8 +101,10 @@ def test_secrets_in_standard_error_are_masked(tmp_path: Path) -> None:
 def test_nothing_is_started_to_check_a_job(tmp_path: Path) -> None:
     touch = f"exec:touch {tmp_path / 'started'}"
     declared = JobSpec(name="a", task="a:b", secrets={"A": touch, "B": "exec:no-such-command x"})
-    [told] = complaints(declared, tmp_path, os.environ)
-    assert told == "its runs end in FAILURE/missing_secret: B: the command no-such-command is not found on this host"
+    [complaint] = complaints(declared, tmp_path, os.environ)
+    assert (
+        complaint == "its runs end in FAILURE/missing_secret: B: the command no-such-command is not found on this host"
+    )
     assert not (tmp_path / "started").exists()
 
 
@@ -152,8 +154,8 @@ def test_a_failing_command_ends_the_run_before_the_job_starts(place: Work) -> No
     ended = place.run("fails")
     assert (ended.state, ended.reason, ended.retries) == ("FAILURE", "missing_secret", 0)
     assert ended.error is not None
-    told = "VAULT: the command sh ended with exit code 7; its standard error ends with: ***\n***"
-    assert ended.error["message"] == told
+    message = "VAULT: the command sh ended with exit code 7; its standard error ends with: ***\n***"
+    assert ended.error["message"] == message
 
 
 def test_a_timeout_of_the_run_ends_the_command_too(place: Work) -> None:

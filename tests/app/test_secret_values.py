@@ -63,7 +63,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     )
     with pytest.raises(MissingSecret) as caught:
         look_up_secrets(declared, tmp_path, {"EMPTY": ""})
-    told = str(caught.value).split("; ")
+    lines = str(caught.value).split("; ")
     parts = [
         "A: the variable UNSET is not set in the environment of the worker",
         "B: the variable EMPTY is set but empty",
@@ -75,8 +75,8 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
         f"H: {tmp_path}/nul holds NUL",
         "I: ",
     ]
-    assert len(told) == len(parts)
-    assert [line for line, part in zip(told, parts, strict=True) if not line.startswith(part)] == []
+    assert len(lines) == len(parts)
+    assert [line for line, part in zip(lines, parts, strict=True) if not line.startswith(part)] == []
     assert "value-of-it" not in str(caught.value)
 
 
@@ -94,7 +94,9 @@ def test_problems_never_repeat_a_value(tmp_path: Path) -> None:
     file.write_text("jobs:\n  a: {task: 'a:b', secrets: {KEY: hunter2, PIN: 0123456}, timeout: 5}\n")
     problems = load_files([file], base=tmp_path).problems
     assert len(problems) == 3
-    assert not any("hunter2" in text for each in problems for text in (str(each), each.source, each.expected))
+    assert not any(
+        "hunter2" in text for problem in problems for text in (str(problem), problem.source, problem.expected)
+    )
 
 
 def test_every_common_form_is_masked() -> None:
@@ -143,18 +145,18 @@ def test_a_result_without_a_secret_stays_as_it_is() -> None:
 class Odd(Exception):
     """Says what it was told from a place of its own."""
 
-    def __init__(self, told: str, *, code: int) -> None:
-        super().__init__(told, code)
-        self._cell = (lambda: told,)
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message, code)
+        self._cell = (lambda: message,)
 
     def __str__(self) -> str:
         return self._cell[0]()
 
 
 class Held(Exception):
-    def __init__(self, told: str) -> None:
-        self.told = {"deep": [told]}
-        self.raw = told.encode()
+    def __init__(self, text: str) -> None:
+        self.told = {"deep": [text]}
+        self.raw = text.encode()
 
     def __str__(self) -> str:
         return f"held: {self.told} {self.raw.decode()}"

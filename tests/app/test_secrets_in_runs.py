@@ -409,8 +409,8 @@ def test_what_a_run_has_left_behind_tells_them_later(place: Place, tmp_path: Pat
     before = len(place.worker.lines())
     gate.touch()
     wait_until(lambda: done.exists() and done.with_suffix(".program").exists(), 30.0, "all is told")
-    for words in ("a thread printed", "a thread logged", "a descriptor took", "another one took", "a program said"):
-        place.worker.wait_for(words + ".*[*]{3}", 30.0, after=before)
+    for text in ("a thread printed", "a thread logged", "a descriptor took", "another one took", "a program said"):
+        place.worker.wait_for(text + ".*[*]{3}", 30.0, after=before)
     assert_nowhere(place, ended)
 
 
@@ -442,11 +442,11 @@ def test_the_password_of_redis_is_a_secret_of_every_run(tmp_path: Path, given: s
         project.environment["SECRET_URL"] = server.url
         with project.worker(concurrency=1) as worker:
             run_id = project.submit("shows")
-            told = json.dumps(project.cli("wait", run_id, "--json").check(1).json)
+            output = json.dumps(project.cli("wait", run_id, "--json").check(1).json)
             worker.wait_for(f"{run_id}.*raised", 30.0)
-            told += project.cli("logs", run_id).check().stdout + worker.log
-        assert "cannot connect to" in told
-        assert "the environment has" in told
-        assert password not in told
+            output += project.cli("logs", run_id).check().stdout + worker.log
+        assert "cannot connect to" in output
+        assert "the environment has" in output
+        assert password not in output
         if given != "as it is":
-            assert "127.0.0.1:" not in told.replace("Connected to redis://:**@127.0.0.1:", "")
+            assert "127.0.0.1:" not in output.replace("Connected to redis://:**@127.0.0.1:", "")

@@ -277,7 +277,9 @@ def test_what_is_awaitable_is_run(work: Work, name: str) -> None:
 
 def test_validate_refuses_what_would_not_run_and_nothing_else(work: Work) -> None:
     done = work.project.cli("validate", "--imports", "--json")
-    faults = {each["path"].split(".")[1] for each in done.json["problems"] if "generator function" in each["message"]}
+    faults = {
+        problem["path"].split(".")[1] for problem in done.json["problems"] if "generator function" in problem["message"]
+    }
     only_when_called = {"hidden-generator", "returns-generator", "returns-async-generator"}
     assert faults == (REFUSED.keys() | MANAGERS.keys()) - only_when_called
 

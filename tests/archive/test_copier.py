@@ -85,7 +85,7 @@ def test_a_run_is_copied_as_status_and_logs_show_it(bench: Bench, copier: Copier
     for run in done:
         assert reader.get(run.id) == archived(bench, run.id)
         assert reader.log(run.id) == list(RunLog(bench.ledger, run.id).lines())
-    assert [each.text for each in reader.log(done[0].id)] == ["first", "second"]
+    assert [line.text for line in reader.log(done[0].id)] == ["first", "second"]
     assert reader.get(waiting.id) is None
     assert lists(bench) == (set(), {run.id for run in done})
     assert read_counts(bench.ledger).archived == 3
@@ -144,13 +144,13 @@ def test_a_flow_is_copied_with_its_step_runs(bench: Bench, copier: Copier, reade
     run = bench.ledger.get(flow)
     assert run.state is State.SUCCESS
     below = texts(bench.ledger.client.lrange(bench.ledger.keys.flow_runs(flow), 0, -1))
-    [inner_flow] = [each for each in below if bench.ledger.get(each).steps]
+    [inner_flow] = [run_id for run_id in below if bench.ledger.get(run_id).steps]
     below += texts(bench.ledger.client.lrange(bench.ledger.keys.flow_runs(inner_flow), 0, -1))
     assert copier.copy().runs == 6
     assert ids(reader) == {flow, *below}
-    for each in (*below, flow):
-        assert reader.get(each) == archived(bench, each)
-    assert {each.id for each in reader.page(RunQuery(), limit=9).runs} == {flow}
+    for run_id in (*below, flow):
+        assert reader.get(run_id) == archived(bench, run_id)
+    assert {copied.id for copied in reader.page(RunQuery(), limit=9).runs} == {flow}
 
 
 # -- killed, away, twice
@@ -471,7 +471,7 @@ def test_all_is_copied_again_without_losing_results(bench: Bench, archive: Archi
     copier.begin(again=True)
     copier.copy()
     found = {run.id: reader.get(run.id) for run in runs}
-    assert [each is not None and each.result_expired for each in found.values()] == [True, False, False]
+    assert [run is not None and run.result_expired for run in found.values()] == [True, False, False]
 
 
 def test_after_redis_lost_all_the_archive_goes_on_when_told_to(bench: Bench, one: Archive) -> None:
@@ -494,8 +494,8 @@ def test_after_redis_lost_all_the_archive_goes_on_when_told_to(bench: Bench, one
 
 def test_the_doctor_finds_copied_runs_in_order(bench: Bench, one: Archive) -> None:
     def found(*, mend: bool = False) -> dict[str, int]:
-        told = {each.name: each.count for each in reconcile(bench.ledger, mend=mend) if each.count}
-        return {name: count for name, count in told.items() if name != "queue-names"}
+        counts = {finding.name: finding.count for finding in reconcile(bench.ledger, mend=mend) if finding.count}
+        return {name: count for name, count in counts.items() if name != "queue-names"}
 
     run, _ = bench.end(State.SUCCESS)
     Copier(bench.ledger, one).copy()

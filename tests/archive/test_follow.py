@@ -40,8 +40,8 @@ def make(bench: Bench, told: list[str]) -> Iterator[Make]:
         return made[-1]
 
     yield follower
-    for each in made:
-        each.close()
+    for opened in made:
+        opened.close()
 
 
 def knows(bench: Bench, url: str, run_id: str) -> bool:
@@ -97,7 +97,7 @@ def test_a_database_that_restarts_is_waited_for(
     second, _ = bench.end(State.SUCCESS)
     assert follower.step() >= 2.0
     assert follower.step() >= 2.0
-    assert [each[:29] for each in told[1:]] == ["finished runs are not copied:"] * (len(told) - 1)
+    assert [message[:29] for message in told[1:]] == ["finished runs are not copied:"] * (len(told) - 1)
     postgres_server.ask(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert follower.step() == COPY_SECONDS
     assert told[-1] == "finished runs are copied again"

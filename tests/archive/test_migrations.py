@@ -56,7 +56,7 @@ def test_a_second_time_nothing_is_done(archive: Archive) -> None:
 def test_any_number_of_processes_migrate_at_once(archive_url: str) -> None:
     archives = [Archive.open(archive_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda each: each.prepare(), archives))
+        list(pool.map(lambda archive: archive.prepare(), archives))
     assert [archive.version() for archive in archives] == [VERSION] * 4
     for archive in archives:
         archive.close()
@@ -67,14 +67,14 @@ def test_another_connection_runs_the_same_steps(archive_url: str) -> None:
     if archive_url.startswith("sqlite"):
         lite = sqlite3.connect(archive_url.removeprefix("sqlite:///"), isolation_level=None)
         lite.execute("BEGIN IMMEDIATE")
-        assert migrate(lambda words: lite.execute(words).fetchall(), "sqlite") == 0
+        assert migrate(lambda statement: lite.execute(statement).fetchall(), "sqlite") == 0
         lite.execute("COMMIT")
         lite.close()
     else:
         with psycopg.connect(archive_url) as connection:
 
-            def execute(words: str) -> list[Any]:
-                cursor = connection.execute(words)
+            def execute(statement: str) -> list[Any]:
+                cursor = connection.execute(statement)
                 return cursor.fetchall() if cursor.description else []
 
             assert migrate(execute, "postgresql") == 0

@@ -91,9 +91,9 @@ def test_nothing_is_looked_for_in_the_whole_table(reader: Reader) -> None:
 def look_at_lists(reader: Reader) -> None:
     after = Position(round(MIDDLE * 1000), "8")
     for options in LISTS:
-        for place in (None, after):
+        for position in (None, after):
             with statements(reader.archive) as asked:
-                reader.page(RunQuery(**options), limit=LIMIT, after=place, look=LOOK)
+                reader.page(RunQuery(**options), limit=LIMIT, after=position, look=LOOK)
             assert asked
             for statement, values in asked:
                 for node in nodes(reader.archive, statement, values):

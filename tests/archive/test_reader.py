@@ -99,9 +99,9 @@ def told(run: Run) -> str:
 
 
 def at(run: Run) -> int:
-    place = position_of(run)
-    assert place is not None
-    return place.at
+    position = position_of(run)
+    assert position is not None
+    return position.at
 
 
 @pytest.fixture

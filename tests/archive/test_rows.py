@@ -47,9 +47,9 @@ def test_a_damaged_run_stays_damaged() -> None:
 
 
 def test_a_result_of_null_is_not_one_that_is_gone() -> None:
-    told: dict[str, Any] = {"id": "x", "job": "j", "state": State.SUCCESS}
-    assert row_of(Run(**told))["result"] == "null"
-    assert row_of(Run(**told, result_expired=True))["result"] is None
+    fields: dict[str, Any] = {"id": "x", "job": "j", "state": State.SUCCESS}
+    assert row_of(Run(**fields))["result"] == "null"
+    assert row_of(Run(**fields, result_expired=True))["result"] is None
 
 
 def test_what_a_newer_version_wrote_is_left_out() -> None:

@@ -24,7 +24,7 @@ from tests.support.servers import free_port
 
 
 def run(number: int, **fields: object) -> Run:
-    told = {
+    values = {
         "id": f"{number:08x}-0000-4000-8000-000000000000",
         "job": "report",
         "state": State.SUCCESS,
@@ -34,11 +34,11 @@ def run(number: int, **fields: object) -> Run:
         "archived": True,
         **fields,
     }
-    return Run(**told)  # type: ignore[arg-type]
+    return Run(**values)  # type: ignore[arg-type]
 
 
 def put(archive: Archive, *runs: Run, namespace: str = NAMESPACE) -> None:
-    archive.put(namespace, [row_of(each) for each in runs])
+    archive.put(namespace, [row_of(record) for record in runs])
 
 
 def test_what_was_put_is_read(archive: Archive) -> None:
@@ -57,7 +57,7 @@ def test_a_row_that_comes_again_is_one_row(archive: Archive) -> None:
     archive.identity(NAMESPACE, "ledger")
     put(archive, run(1), run(2))
     put(archive, run(2), run(3))
-    assert [each.result for each in Reader(archive, NAMESPACE).page(RunQuery(), limit=9).runs] == [3, 2, 1]
+    assert [record.result for record in Reader(archive, NAMESPACE).page(RunQuery(), limit=9).runs] == [3, 2, 1]
     assert Reader(archive, NAMESPACE).copied().runs == 4
 
 
@@ -100,7 +100,7 @@ def test_a_flow_is_removed_with_all_below_it(archive: Archive) -> None:
     put(archive, run(1), run(2, flow=run(1).id), run(3, flow=run(2).id), run(4))
     put(archive, run(1), namespace="other")
     assert archive.remove(NAMESPACE, [run(1).id, "none"]) == 3
-    assert [each.id for each in Reader(archive, NAMESPACE).page(RunQuery(steps=True), limit=9).runs] == [run(4).id]
+    assert [record.id for record in Reader(archive, NAMESPACE).page(RunQuery(steps=True), limit=9).runs] == [run(4).id]
     assert Reader(archive, "other").get(run(1).id) == run(1)
 
 

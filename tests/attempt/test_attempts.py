@@ -124,7 +124,7 @@ def test_a_bound_shared_task_retries_by_our_policy_and_its_states_are_progress(w
     run = work.run("bound", notes=str(notes))
     assert (run.state, run.result, run.retries, run.attempts) == (State.SUCCESS, 1, 1, 2)
     assert run.progress == {"fraction": 0.25, "message": "PROGRESS"}
-    assert [(each["id"], each["retries"]) for each in read(notes)] == [(run.id, 0), (run.id, 1)]
+    assert [(note["id"], note["retries"]) for note in read(notes)] == [(run.id, 0), (run.id, 1)]
 
 
 @pytest.mark.parametrize("job", ["no-module", "no-attribute", "no-callable", "exits-at-import", "no-exception"])

@@ -91,8 +91,8 @@ def test_a_line_that_is_drawn_anew_shows_no_secret(secret: str) -> None:
         shown = [reader.state()]
         list(reader.feed(secret[cut:].encode() + b"!"))
         shown.append(reader.state())
-        shown += [str(each) for each in reader.feed(b"\n")]
-        assert not any(part in str(each) for each in shown for part in ("s3cr", "value"))
+        shown += [str(event) for event in reader.feed(b"\n")]
+        assert not any(part in str(text) for text in shown for part in ("s3cr", "value"))
 
 
 def test_marks_stand_between_lines() -> None:

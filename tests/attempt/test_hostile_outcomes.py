@@ -763,11 +763,11 @@ def test_what_a_job_raises_fails_its_own_run_once(hostile: tuple[Work, Running],
     work, worker = hostile
     before = len(worker.log)
     run = work.run(job)
-    cls, words = FAILURES[job]
+    cls, message = FAILURES[job]
     assert (run.state, run.reason, run.attempts, run.losses) == (State.FAILURE, "exception", 1, 0)
     assert run.error is not None
     assert run.error["type"].startswith(cls)
-    assert words in run.error["message"]
+    assert message in run.error["message"]
     assert len((run.error["traceback"] or "").encode()) <= TRACEBACK_LIMIT + 20
     assert job not in WITH_FRAMES or f"in {job}" in run.error["traceback"]
     is_whole(work, worker, run)

@@ -99,10 +99,10 @@ def test_a_worker_tells_what_its_processes_would_share(make_project: Callable[..
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with project.worker(env={"PORT": str(port)}) as worker:
-            told = worker.log
-    assert f"the import of job shares opened a connection to 127.0.0.1:{port}" in told
-    assert "the import of job shares started thread not-there" in told
-    assert told.count("worker_process_init") == 2
+            log = worker.log
+    assert f"the import of job shares opened a connection to 127.0.0.1:{port}" in log
+    assert "the import of job shares started thread not-there" in log
+    assert log.count("worker_process_init") == 2
 
 
 def test_generators_of_numpy_are_reseeded(monkeypatch: pytest.MonkeyPatch) -> None:

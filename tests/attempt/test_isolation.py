@@ -229,11 +229,11 @@ def noted(notes: Path) -> list[dict[str, Any]]:
 def test_each_run_has_a_process_that_no_other_run_has_used(work: Work) -> None:
     runs = [work.run(job).result for job in ("count", "count", "shared-count", "shared-count", "count", "shared-count")]
     apart = [runs[0], runs[1], runs[4]]
-    assert [each[:2] for each in apart] == [[1, ["count"]]] * 3
+    assert [run[:2] for run in apart] == [[1, ["count"]]] * 3
     assert len({run[2] for run in runs}) == 5
     assert runs[2][2] == runs[3][2]
     assert all(run[3] for run in runs)
-    assert not any(is_alive(each[2]) for each in apart)
+    assert not any(is_alive(run[2]) for run in apart)
     assert runs[0][4] == runs[1][4]
 
 
@@ -351,7 +351,7 @@ def test_whoever_is_killed_the_run_starts_again(make_project: Callable[..., Proj
         project.cli("revoke", run_id, "--terminate").check()
         done = project.wait_for_state(run_id, "REVOKED")
         assert (done["losses"], done["attempts"]) == (1, 2)
-    assert not any(is_alive(each[name]) for each in noted(notes) for name in ("pid", "child"))
+    assert not any(is_alive(note[name]) for note in noted(notes) for name in ("pid", "child"))
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])

@@ -395,11 +395,11 @@ def test_what_a_run_has_made_of_a_stream_closes_no_later_one(alone: Alone) -> No
 
 @pytest.mark.parametrize("name", REPLACED)
 def test_a_process_that_cannot_be_put_back_is_replaced(alone: Alone, name: str) -> None:
-    pid, before, told = alone.run("pid").result, seen(alone), len(alone.worker.lines())
+    pid, before, line_count = alone.run("pid").result, seen(alone), len(alone.worker.lines())
     run = alone.run("do", code=REPLACED[name])
     assert (run.state, run.result) == ("SUCCESS", 1), run.error
     found = f"run {run.id} of do(: clearing up after it failed| left changed: .*, which cannot be put back)"
-    alone.worker.wait_for(found, after=told)
+    alone.worker.wait_for(found, after=line_count)
     assert alone.run("pid").result != pid
     assert seen(alone) == before
 

@@ -111,7 +111,7 @@ class Heard(Work):
         if not self._path.exists():
             return []
         whole = self._path.read_text().rpartition("\n")[0]
-        lines = [json.loads(each) for each in whole.splitlines()]
+        lines = [json.loads(text) for text in whole.splitlines()]
         return [line for line in lines if not signals or line["signal"] in signals]
 
     def wait_for(self, enough: Callable[[list[Line]], bool], what: str, *signals: str) -> list[Line]:

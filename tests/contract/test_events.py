@@ -197,7 +197,7 @@ def test_a_worker_beats(shop: Shop) -> None:
     assert {"freq", "sw_ident", "sw_ver", "sw_sys"} <= set(online)
 
     def counted() -> list[Event]:
-        return [each for each in shop.monitor.of_kind("worker-heartbeat") if each["processed"] >= 1]
+        return [event for event in shop.monitor.of_kind("worker-heartbeat") if event["processed"] >= 1]
 
     beat = wait_until(counted, 30.0, "a heartbeat that counts a run")[0]
     assert beat["hostname"] == NAME
@@ -213,7 +213,7 @@ def test_events_are_switched_while_a_worker_runs(make_project: Callable[..., Pro
         control = shop.monitor.app.control
 
         def ask(command: str) -> Any:
-            ((answer,),) = (each.values() for each in control.broadcast(command, reply=True, limit=1, timeout=30.0))
+            ((answer,),) = (reply.values() for reply in control.broadcast(command, reply=True, limit=1, timeout=30.0))
             return answer
 
         # A worker is ready a moment before its main loop listens, as Celery's own is.
@@ -227,14 +227,14 @@ def test_events_are_switched_while_a_worker_runs(make_project: Callable[..., Pro
 
         silent = [run_silently()]
         assert ask("enable_events") == {"ok": "task events enabled"}
-        told = [shop.run("where")]
+        reported = [shop.run("where")]
         assert ask("enable_events") == {"ok": "task events already enabled"}
-        shop.monitor.wait_for(told[0].id, "task-succeeded")
+        shop.monitor.wait_for(reported[0].id, "task-succeeded")
         assert ask("disable_events") == {"ok": "task events disabled"}
         silent.append(run_silently())
         assert ask("enable_events") == {"ok": "task events enabled"}
-        told.append(shop.run("where"))
-        for run in told:
+        reported.append(shop.run("where"))
+        for run in reported:
             shop.monitor.wait_for(run.id, "task-succeeded")
             assert kinds(shop.monitor.of_run(run.id)) == ["task-received", "task-started", "task-succeeded"]
         assert [shop.monitor.of_run(run.id) for run in silent] == [[], []]

@@ -58,8 +58,8 @@ class Asked(Work):
 
     def control(self, command: str, **arguments: Any) -> Any:
         """Return the answer of the worker to a command of ``control``."""
-        told = {"arguments": arguments, "destination": [NAME], "reply": True, "timeout": 30.0, "limit": 1}
-        (answer,) = self.app.control.broadcast(command, **told)
+        options = {"arguments": arguments, "destination": [NAME], "reply": True, "timeout": 30.0, "limit": 1}
+        (answer,) = self.app.control.broadcast(command, **options)
         return answer[NAME]
 
     def hold(self, name: str) -> RunHandle:
@@ -105,16 +105,16 @@ def test_what_runs_is_active_while_it_runs(shop: Start, pool: str) -> None:
     run = asked.hold("active")
 
     def active() -> dict[str, Any]:
-        return {each["id"]: each for each in asked.inspect("active")}
+        return {task["id"]: task for task in asked.inspect("active")}
 
-    told: dict[str, Any] = wait_until(lambda: active().get(run.id), 30.0, "it is active")
-    assert (told["name"], told["hostname"]) == ("hold", NAME)
-    assert told["worker_pid"] == asked.pid_of("active")
-    assert before - 60.0 < told["time_start"] < time.time() + 60.0
-    assert {"args", "kwargs", "type", "acknowledged", "delivery_info"} <= set(told)
-    assert run.id not in [each["id"] for each in asked.inspect("reserved")]
+    facts: dict[str, Any] = wait_until(lambda: active().get(run.id), 30.0, "it is active")
+    assert (facts["name"], facts["hostname"]) == ("hold", NAME)
+    assert facts["worker_pid"] == asked.pid_of("active")
+    assert before - 60.0 < facts["time_start"] < time.time() + 60.0
+    assert {"args", "kwargs", "type", "acknowledged", "delivery_info"} <= set(facts)
+    assert run.id not in [task["id"] for task in asked.inspect("reserved")]
     ((where, found),) = (asked.inspect("query_task", run.id)[run.id],)
-    assert (where, found["name"], found["worker_pid"]) == ("active", "hold", told["worker_pid"])
+    assert (where, found["name"], found["worker_pid"]) == ("active", "hold", facts["worker_pid"])
     asked.release("active")
     assert run.wait(30.0).state == "SUCCESS"
     wait_until(lambda: run.id not in active(), 30.0, "it is active no more")
@@ -139,7 +139,7 @@ def test_the_other_commands_that_look(shop: Start) -> None:
     asked = shop("prefork")
     assert asked.inspect("ping") == {"ok": "pong"}
     assert {"where", "hold"} <= set(asked.inspect("registered"))
-    queues = {each["name"]: each for each in asked.inspect("active_queues")}
+    queues = {queue["name"]: queue for queue in asked.inspect("active_queues")}
     assert queues["default"]["routing_key"] == "default"
     assert (asked.inspect("scheduled"), asked.inspect("revoked")) == ([], [])
     assert asked.inspect("query_task", "nothing") == {}

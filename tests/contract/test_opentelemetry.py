@@ -95,7 +95,7 @@ def attempts(project: Project, run_id: str, count: int = 1) -> list[Span]:
         return [span for span in spans(project) if run_id in (span["attributes"] or {}).values()]
 
     def made_by_it() -> list[Span]:
-        return [each for each in found() if each["name"].startswith("run/")]
+        return [span for span in found() if span["name"].startswith("run/")]
 
     wait_until(lambda: len(made_by_it()) == count, 30.0, f"{count} spans of the run")
     return made_by_it()
@@ -105,14 +105,18 @@ def attempts(project: Project, run_id: str, count: int = 1) -> list[Span]:
 def test_a_run_is_a_span_and_those_of_the_job_are_below(shop: Project, job: str) -> None:
     run_id = shop.submit(job, "--wait")
     (span,) = attempts(shop, run_id)
-    told = span["attributes"]
+    attributes = span["attributes"]
     assert (span["name"], span["kind"]) == (f"run/{job}", "SpanKind.CONSUMER")
-    assert (told["celery.action"], told["celery.task_name"], told["celery.state"]) == ("run", job, "SUCCESS")
-    assert told["celery.hostname"]
+    assert (attributes["celery.action"], attributes["celery.task_name"], attributes["celery.state"]) == (
+        "run",
+        job,
+        "SUCCESS",
+    )
+    assert attributes["celery.hostname"]
     assert span["status"]["status_code"] == "UNSET"
-    by_id = {each["context"]["span_id"]: each for each in spans(shop)}
-    of_trace = [each for each in by_id.values() if each["context"]["trace_id"] == span["context"]["trace_id"]]
-    (own,) = [each for each in of_trace if each["name"] == "own"]
+    by_id = {other["context"]["span_id"]: other for other in spans(shop)}
+    of_trace = [other for other in by_id.values() if other["context"]["trace_id"] == span["context"]["trace_id"]]
+    (own,) = [other for other in of_trace if other["name"] == "own"]
     above = own
     while above["parent_id"] in by_id:
         above = by_id[above["parent_id"]]
@@ -133,7 +137,7 @@ def test_a_failure_is_told_with_its_exception(shop: Project) -> None:
 def test_each_attempt_is_a_span(shop: Project) -> None:
     run_id = shop.submit("flaky", "--wait")
     first, second = attempts(shop, run_id, 2)
-    assert [each["attributes"]["celery.state"] for each in (first, second)] == ["RETRY", "SUCCESS"]
+    assert [span["attributes"]["celery.state"] for span in (first, second)] == ["RETRY", "SUCCESS"]
     assert first["attributes"]["celery.retry.reason"]
     assert "celery.retry.reason" not in second["attributes"]
     assert first["context"]["span_id"] != second["context"]["span_id"]

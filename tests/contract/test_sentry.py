@@ -141,7 +141,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iter
 
 
 def crumbs(event: dict[str, Any]) -> list[str]:
-    return [str(each.get("message")) for each in event["breadcrumbs"]["values"]]
+    return [str(crumb.get("message")) for crumb in event["breadcrumbs"]["values"]]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -101,18 +101,18 @@ def shop(tmp_path_factory: pytest.TempPathFactory, redis_server: Server) -> Iter
 def test_the_request_of_a_bound_task(shop: Start, pool: str) -> None:
     run = shop(pool).run("look", day="monday")
     assert run.state == "SUCCESS"
-    told = run.result
-    assert (told["id"], told["root_id"], told["correlation_id"]) == (run.id, run.id, run.id)
-    assert (told["parent_id"], told["group"], told["retries"]) == (None, None, 0)
-    assert told["hostname"] == run.worker == "w@shop"
-    assert (told["is_eager"], told["redelivered"]) == (False, False)
-    assert {"exchange", "priority", "redelivered", "routing_key"} <= set(told["delivery_info"])
-    assert told["name"] == "shop.look"
-    assert told["state"] == "STARTED"
+    result = run.result
+    assert (result["id"], result["root_id"], result["correlation_id"]) == (run.id, run.id, run.id)
+    assert (result["parent_id"], result["group"], result["retries"]) == (None, None, 0)
+    assert result["hostname"] == run.worker == "w@shop"
+    assert (result["is_eager"], result["redelivered"]) == (False, False)
+    assert {"exchange", "priority", "redelivered", "routing_key"} <= set(result["delivery_info"])
+    assert result["name"] == "shop.look"
+    assert result["state"] == "STARTED"
     # The task that others see is that of the function, as in Celery.
-    assert told["current"] == ["shop.look", run.id]
-    assert told["knows"]
-    assert told["day"] == "monday"
+    assert result["current"] == ["shop.look", run.id]
+    assert result["knows"]
+    assert result["day"] == "monday"
 
 
 @pytest.mark.parametrize("pool", POOLS)

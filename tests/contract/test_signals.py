@@ -106,10 +106,10 @@ def test_a_run_that_succeeds(listening: Start, pool: str) -> None:
     assert {line["pid"] for line in lines} == {run.result["pid"]}
     assert (run.result["task"], run.result["id"]) == ("where", run.id)
     for line in (prerun, postrun):
-        told = line["told"]
-        assert {"task_id", "task", "args", "kwargs"} <= set(told)
-        assert told["task_id"] == run.id
-        assert told["task"] == {"name": "where", "id": run.id, "retries": 0}
+        arguments = line["told"]
+        assert {"task_id", "task", "args", "kwargs"} <= set(arguments)
+        assert arguments["task_id"] == run.id
+        assert arguments["task"] == {"name": "where", "id": run.id, "retries": 0}
     assert success["told"]["result"] == run.result
     assert (postrun["told"]["state"], postrun["told"]["retval"]) == ("SUCCESS", run.result)
 
@@ -123,12 +123,12 @@ def test_a_run_that_fails(listening: Start, pool: str) -> None:
     assert {line["sender"] for line in lines} == {"fail"}
     assert len({line["pid"] for line in lines}) == 1
     error = {"type": "ValueError", "text": "the invoice is missing"}
-    told = failure["told"]
-    assert {"task_id", "exception", "args", "kwargs", "traceback", "einfo"} <= set(told)
-    assert (told["task_id"], told["exception"]) == (run.id, error)
-    assert told["traceback"][-1] == "fail"
-    assert told["einfo"]["exception"] == error
-    assert "the invoice is missing" in told["einfo"]["traceback"]
+    arguments = failure["told"]
+    assert {"task_id", "exception", "args", "kwargs", "traceback", "einfo"} <= set(arguments)
+    assert (arguments["task_id"], arguments["exception"]) == (run.id, error)
+    assert arguments["traceback"][-1] == "fail"
+    assert arguments["einfo"]["exception"] == error
+    assert "the invoice is missing" in arguments["einfo"]["traceback"]
     assert (postrun["told"]["state"], postrun["told"]["retval"]) == ("FAILURE", error)
 
 
@@ -143,12 +143,12 @@ def test_a_run_that_is_retried(listening: Start, pool: str, job: str, text: str)
         *("task_prerun", "task_success", "task_postrun"),
     ]
     assert {line["sender"] for line in lines} == {job}
-    told = lines[1]["told"]
-    assert {"request", "reason", "einfo"} <= set(told)
-    assert told["request"]["id"] == run.id
-    assert told["reason"]["type"] == "Retry"
-    assert told["reason"]["exc"] == {"type": "ConnectionError", "text": text}
-    assert text in told["einfo"]["traceback"]
+    arguments = lines[1]["told"]
+    assert {"request", "reason", "einfo"} <= set(arguments)
+    assert arguments["request"]["id"] == run.id
+    assert arguments["reason"]["type"] == "Retry"
+    assert arguments["reason"]["exc"] == {"type": "ConnectionError", "text": text}
+    assert text in arguments["einfo"]["traceback"]
     assert [line["told"]["state"] for line in lines if line["signal"] == "task_postrun"] == ["RETRY", "SUCCESS"]
     assert lines[-1]["told"]["task"]["retries"] == 1
 
@@ -166,8 +166,8 @@ def test_each_attempt_is_received(listening: Start, pool: str) -> None:
     heard = listening(pool)
     run = heard.run("flaky")
     heard.of_run(run.id, attempts=2)
-    told = [line["told"]["request"] for line in heard.lines("task_received")]
-    assert [each for each in told if each["id"] == run.id] == [{"id": run.id, "name": "flaky"}] * 2
+    requests = [line["told"]["request"] for line in heard.lines("task_received")]
+    assert [request for request in requests if request["id"] == run.id] == [{"id": run.id, "name": "flaky"}] * 2
 
 
 def test_a_soft_timeout_is_a_failure(listening: Start) -> None:

@@ -161,10 +161,10 @@ def marked(name: str, argument: str = MARKED_ARGUMENT) -> Queue:
 def test_a_channel_takes_from_the_inbox_or_from_others(runs: Any, queue: Queue, inbox_first: bool) -> None:
     inbox = marked("a", INBOX_ARGUMENT)
     first, second = (inbox, queue) if inbox_first else (queue, inbox)
-    for number, each in enumerate((first, second)):
-        each(runs).declare()
+    for number, source in enumerate((first, second)):
+        source(runs).declare()
         if number == 0:
-            each(runs).consume("1", callback=print)
+            source(runs).consume("1", callback=print)
     with pytest.raises(MixedQueuesError, match="use another channel"):
         second(runs).consume("2", callback=print)
 

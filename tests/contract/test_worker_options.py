@@ -61,8 +61,8 @@ def worker(project: Project, *options: str, ready: bool = True) -> Running:
 def only_worker(project: Project) -> dict[str, Any]:
     """Return the record of the one worker."""
     found = wait_until(lambda: project.cli("workers", "--json").check().json, 30.0, "the record of the worker")
-    (told,) = found
-    return dict(told)
+    (record,) = found
+    return dict(record)
 
 
 def all_at_once(project: Project, count: int) -> list[int]:
@@ -77,23 +77,23 @@ def all_at_once(project: Project, count: int) -> list[int]:
 
 def test_name_concurrency_and_queues(project: Project) -> None:
     with worker(project, "-n", "shop@%h", "-c", "2", "-Q", "reports,mails,new", "-X", "mails"):
-        told = only_worker(project)
-        assert told["name"] == f"shop@{socket.gethostname()}"
-        assert (told["concurrency"], told["pool"]) == (2, "prefork")
-        assert set(told["queues"]) == {"reports", "new"}
+        record = only_worker(project)
+        assert record["name"] == f"shop@{socket.gethostname()}"
+        assert (record["concurrency"], record["pool"]) == (2, "prefork")
+        assert set(record["queues"]) == {"reports", "new"}
         work = Work(project)
         others = [work.submit("where"), work.submit("mailed")]
-        assert work.run("reported").worker == told["name"]
+        assert work.run("reported").worker == record["name"]
         moved = project.submit("where", "--queue", "new")
-        assert project.wait_for_state(moved, "SUCCESS")["worker"] == told["name"]
+        assert project.wait_for_state(moved, "SUCCESS")["worker"] == record["name"]
         assert [project.document(run.id)["state"] for run in others] == ["PENDING"] * 2
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
 def test_pools(project: Project, pool: str) -> None:
     with worker(project, "-P", pool) as running:
-        told = only_worker(project)
-        assert pool.startswith(told["pool"])
+        record = only_worker(project)
+        assert pool.startswith(record["pool"])
         # Without -c it is that of runner.yaml.
         at_once = 1 if pool == "solo" else 3
         pids = all_at_once(project, at_once)

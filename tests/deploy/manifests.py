@@ -63,7 +63,7 @@ def check_manifests(documents: list[Document], *, grace: float) -> None:
     """Check what keeps pods safe, whole, and in agreement with the runner."""
     workloads = of_kind(documents, "Deployment")
     assert {component(workload) for workload in workloads} >= {"worker", "scheduler"}
-    maps = {each["metadata"]["name"] for each in of_kind(documents, "ConfigMap")}
+    maps = {config_map["metadata"]["name"] for config_map in of_kind(documents, "ConfigMap")}
     for workload in workloads:
         pod = workload["spec"]["template"]["spec"]
         # Service links would set RUNNER_WEB_PORT=tcp://…

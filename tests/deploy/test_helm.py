@@ -20,11 +20,11 @@ ALL += ["--set", "jobSecrets.existingSecret=reports-secrets", "--set", "worker.q
 
 def settings_of(manifests: list[Document], folder: Path) -> Path:
     """Write the project that the ConfigMaps hold; return its folder."""
-    for each in of_kind(manifests, "ConfigMap"):
-        place = folder / ("jobs.d" if each["metadata"]["name"].endswith("-jobs") else "")
-        place.mkdir(exist_ok=True)
-        for name, text in each["data"].items():
-            (place / name).write_text(text, "utf-8")
+    for config_map in of_kind(manifests, "ConfigMap"):
+        target = folder / ("jobs.d" if config_map["metadata"]["name"].endswith("-jobs") else "")
+        target.mkdir(exist_ok=True)
+        for name, text in config_map["data"].items():
+            (target / name).write_text(text, "utf-8")
     return folder
 
 
@@ -36,7 +36,7 @@ def test_the_defaults(tmp_path: Path) -> None:
     manifests = documents(done(helm()))
     check_manifests(manifests, grace=30.0)
     check_schemas(manifests, tmp_path)
-    assert {component(each) for each in of_kind(manifests, "Deployment")} == {"worker", "scheduler"}
+    assert {component(deployment) for deployment in of_kind(manifests, "Deployment")} == {"worker", "scheduler"}
     assert of_kind(manifests, "ScaledObject") == []
     project = settings_of(manifests, tmp_path)
     assert load_settings(project, environ={}).namespace == "runner"
@@ -50,7 +50,7 @@ def test_everything(tmp_path: Path) -> None:
     settings = load_settings(settings_of(manifests, tmp_path), environ={})
     assert settings.web.hosts == ("runner.example.com",)
     assert settings.web.tokens["alice"].role == "read"
-    [worker] = [each for each in of_kind(manifests, "Deployment") if component(each) == "worker"]
+    [worker] = [deployment for deployment in of_kind(manifests, "Deployment") if component(deployment) == "worker"]
     # Two that set the number of workers would fight.
     assert "replicas" not in worker["spec"]
     [scaled] = of_kind(manifests, "ScaledObject")
@@ -67,7 +67,7 @@ def test_the_grace_period_follows_shutdown_grace(keda: str, seconds: int, grace:
 def test_changed_settings_replace_pods_and_changed_jobs_do_not() -> None:
     def sums(*args: str) -> set[str]:
         found = of_kind(documents(done(helm(*args))), "Deployment")
-        return {each["spec"]["template"]["metadata"]["annotations"]["checksum/settings"] for each in found}
+        return {deployment["spec"]["template"]["metadata"]["annotations"]["checksum/settings"] for deployment in found}
 
     before = sums()
     assert sums("--set", "settings.timezone=Europe/Berlin") != before

@@ -91,8 +91,8 @@ def test_the_image_is_what_the_dockerfile_says() -> None:
     assert config["Entrypoint"] == ["runner"]
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert found["Healthcheck"]["Test"] == ["CMD", "runner", "doctor", "--worker"]
-    told = said("run", "--rm", *HERE, *SEALED, "--no-healthcheck", IMAGE, "--version")
-    assert __version__ in told
+    output = said("run", "--rm", *HERE, *SEALED, "--no-healthcheck", IMAGE, "--version")
+    assert __version__ in output
 
 
 def test_a_sealed_worker_of_an_unknown_user(project: Project) -> None:

@@ -18,18 +18,22 @@ def test_a_kustomization(name: str, tmp_path: Path) -> None:
     manifests = documents(done(tool("kubectl", "kustomize", DEPLOY / "kubernetes" / name)))
     check_manifests(manifests, grace=GRACE[name])
     check_schemas(manifests, tmp_path)
-    [worker] = [each for each in of_kind(manifests, "Deployment") if each["metadata"]["name"] == "runner-worker"]
+    [worker] = [
+        deployment
+        for deployment in of_kind(manifests, "Deployment")
+        if deployment["metadata"]["name"] == "runner-worker"
+    ]
     scaled = of_kind(manifests, "ScaledObject")
     # Two that set the number of workers would fight.
     assert ("replicas" in worker["spec"]) is not bool(scaled)
-    for each in scaled:
-        assert each["spec"]["scaleTargetRef"]["name"] == worker["metadata"]["name"]
-        check_scaling(each, tmp_path)
+    for scaled_object in scaled:
+        assert scaled_object["spec"]["scaleTargetRef"]["name"] == worker["metadata"]["name"]
+        check_scaling(scaled_object, tmp_path)
 
 
 def test_jobs_keep_the_name_of_their_config_map_and_settings_do_not() -> None:
     manifests = documents(done(tool("kubectl", "kustomize", DEPLOY / "kubernetes" / "base")))
-    names = {each["metadata"]["name"]: each["data"] for each in of_kind(manifests, "ConfigMap")}
+    names = {config_map["metadata"]["name"]: config_map["data"] for config_map in of_kind(manifests, "ConfigMap")}
     assert list(names["runner-jobs"]) == ["hello.yaml"]
     [settings] = names.keys() - {"runner-jobs"}
     assert settings.startswith("runner-settings-")
@@ -39,7 +43,7 @@ def test_the_schemas_refuse_what_is_wrong(tmp_path: Path) -> None:
     manifests = documents(done(tool("kubectl", "kustomize", DEPLOY / "kubernetes" / "keda")))
     [budget] = of_kind(manifests, "PodDisruptionBudget")
     [scaled] = of_kind(manifests, "ScaledObject")
-    for each, wrong in ((budget, "maxUnavailible"), (scaled, "minReplicas")):
-        each["spec"][wrong] = 1
+    for manifest, wrong in ((budget, "maxUnavailible"), (scaled, "minReplicas")):
+        manifest["spec"][wrong] = 1
         with pytest.raises(AssertionError, match=wrong):
-            check_schemas([each], tmp_path)
+            check_schemas([manifest], tmp_path)

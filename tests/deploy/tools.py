@@ -39,7 +39,7 @@ def helm(*args: str | Path) -> subprocess.CompletedProcess[str]:
 
 def documents(text: str) -> list[Document]:
     """Return the manifests in a stream of YAML."""
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [document for document in yaml.safe_load_all(text) if document]
 
 
 def check_schemas(manifests: Sequence[Document], folder: Path) -> None:

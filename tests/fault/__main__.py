@@ -27,7 +27,9 @@ def size_of(attack: Attack, runs: int, kills: int, seconds: float) -> Size:
 def main() -> int:
     """Run the attacks that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.fault", description=__doc__)
-    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(each.name for each in ATTACKS)}")
+    parser.add_argument(
+        "attacks", nargs="*", metavar="ATTACK", help=f"of {', '.join(attack.name for attack in ATTACKS)}"
+    )
     parser.add_argument("--runs", type=int, default=20_000, help="of the attack `kill` (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=100, help="of the attack `kill` (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=180.0, help="of the attack `kill` (default: %(default)s)")
@@ -36,7 +38,7 @@ def main() -> int:
     parser.add_argument("--system", choices=["runner", "celery"], default="runner")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of attacks that broke a promise")
     given = parser.parse_args()
-    if unknown := set(given.attacks) - {each.name for each in ATTACKS}:
+    if unknown := set(given.attacks) - {attack.name for attack in ATTACKS}:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}")
     rows: list[Row] = []
     for attack in ATTACKS:

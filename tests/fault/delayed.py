@@ -52,8 +52,8 @@ def submit_many(ledger: Ledger, job: JobSpec, params: dict[str, Any], count: int
             noted.submit(
                 Submission(id=run_id, job=job, params=params, queue="default", priority=5, trigger="api", eta=eta)
             )
-        for words in noted.sent:
-            pipeline.evalsha(sha, 1, NAMESPACE, *words)
+        for arguments in noted.sent:
+            pipeline.evalsha(sha, 1, NAMESPACE, *arguments)
         pipeline.execute()
     return ids
 
@@ -98,12 +98,12 @@ def delay_many(field: Field) -> None:
     assert delayed == len(far) + DUE, f"{delayed} of {len(far) + DUE} are still delayed after the restart"
     system.start_workers(1, 1)
 
-    wait_until(lambda: all(run.final for run in system.ledger.read([each.id for each in due])), 60.0, "they end")
+    wait_until(lambda: all(run.final for run in system.ledger.read([order.id for order in due])), 60.0, "they end")
     began = Testimony.read(system.witness).starts
-    order_of_starts = sorted((each.id for each in due), key=lambda run_id: began[run_id][0].at)
-    assert order_of_starts == [each.id for each in due], "they did not start in due order"
+    order_of_starts = sorted((order.id for order in due), key=lambda run_id: began[run_id][0].at)
+    assert order_of_starts == [order.id for order in due], "they did not start in due order"
     late = 0.0
-    for run in system.ledger.read([each.id for each in due]):
+    for run in system.ledger.read([order.id for order in due]):
         assert run.started_at is not None
         assert run.eta is not None
         wait = (to_datetime(run.started_at) - to_datetime(run.eta)).total_seconds()

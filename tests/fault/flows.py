@@ -61,8 +61,8 @@ class Helpers:
 
     def close(self) -> None:
         """End both."""
-        for each in self._running.values():
-            each.__exit__(None, None, None)
+        for process in self._running.values():
+            process.__exit__(None, None, None)
 
 
 def attack_flows(field: Field) -> None:
@@ -134,8 +134,8 @@ class Judge:
         self._saw: dict[str, list[Any]] = defaultdict(list)
         joins = Path(f"{system.witness}.joins")
         for line in joins.read_text().splitlines() if joins.exists() else ():
-            told = json.loads(line)
-            self._saw[told["run"]].append(told["saw"])
+            record = json.loads(line)
+            self._saw[record["run"]].append(record["saw"])
 
     def look(self) -> int:
         """Judge all flows; return how many step runs they have."""
@@ -158,7 +158,7 @@ class Judge:
                 if (flow := found.get(flow_id)) is None:
                     self.verdict.lost.append(f"{flow_id}: no such run")
                     continue
-                members = [str(each) for each in client.lrange(f"{NAMESPACE}:flow-runs:{flow_id}", 0, -1)]
+                members = [str(member) for member in client.lrange(f"{NAMESPACE}:flow-runs:{flow_id}", 0, -1)]
                 runs = ledger.read(members)
                 if len(runs) != len(members) or len(set(members)) != len(members):
                     self.verdict.wrong.append(f"{flow_id}: {len(members)} step runs are listed, {len(runs)} are there")
@@ -186,7 +186,7 @@ class Judge:
             if any(run.state == "FAILURE" for run in mine) and not options.get("may_fail"):
                 culprits.append(step)
             for run in mine:
-                self._order(flow, run, [each for need in needs for each in by_step[need]])
+                self._order(flow, run, [upstream for need in needs for upstream in by_step[need]])
             if step == "join":
                 self._join(flow, mine, by_step["each"])
         state, reason = ("FAILURE", "step_failed") if culprits else ("SUCCESS", None)

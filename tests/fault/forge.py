@@ -62,8 +62,8 @@ def broadcast(client: redis.Redis, known: str, junk: bytes) -> None:
     heard = 0
     for method, arguments in BROADCASTS:
         for channel in channels:
-            told = json.loads(json.dumps(arguments).replace("KNOWN", known))
-            heard += int(client.publish(channel, dump(_control(method, told))))
+            filled = json.loads(json.dumps(arguments).replace("KNOWN", known))
+            heard += int(client.publish(channel, dump(_control(method, filled))))
     bodies: tuple[Any, ...] = (
         None,
         7,

@@ -118,7 +118,7 @@ class StockSystem(System):
         for at in range(0, len(wanted), 1000):
             part = wanted[at : at + 1000]
             for run_id, meta in zip(
-                part, self._client.mget([f"celery-task-meta-{each}" for each in part]), strict=True
+                part, self._client.mget([f"celery-task-meta-{run_id}" for run_id in part]), strict=True
             ):
                 if meta:
                     found[run_id] = json.loads(meta)["status"]

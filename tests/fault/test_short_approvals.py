@@ -32,8 +32,8 @@ def test_an_approval_comes_three_days_later_when_everything_was_restarted(tmp_pa
     flows = Flows(write_project(tmp_path / "p", server.url, jobs, FILES))
     with server, flows.project.worker(concurrency=1) as worker:
         patient, impatient = flows.submit("patient"), flows.submit("impatient")
-        for each in (patient, impatient):
-            flows.wait_for_step(each, "ask", "PENDING")
+        for flow in (patient, impatient):
+            flows.wait_for_step(flow, "ask", "PENDING")
         asked = flows.rows(patient)["ask"]["run"]
         server.kill()
         worker.kill()

@@ -32,6 +32,6 @@ SHORT = {
 
 @pytest.mark.parametrize("name", SHORT)
 def test_promises_hold_under_attack(name: str, tmp_path: Path) -> None:
-    attack = next(each for each in ATTACKS if each.name == name)
+    attack = next(attack for attack in ATTACKS if attack.name == name)
     row = fight(attack, SHORT[name], lease=2.0, keep=tmp_path)
     assert row.kept, f"\n{table([row])}\n{details(row)}\nlogs: {tmp_path}"

@@ -51,7 +51,7 @@ class Bench:
 
     def submit_many(self, ledger: Ledger, run_id: str) -> None:
         common = Submission(id="", job=JOB, params={}, queue="default", priority=5, trigger="api")
-        Batch(ledger, common, [Entry(each, {"x": 1}, each) for each in (run_id, f"{run_id}-b")]).outcomes()
+        Batch(ledger, common, [Entry(key, {"x": 1}, key) for key in (run_id, f"{run_id}-b")]).outcomes()
 
     def claim(self, ledger: Ledger) -> str:
         token = secrets.token_hex(16)

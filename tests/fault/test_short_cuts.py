@@ -70,7 +70,11 @@ class Scene:
             known = f"{NAMESPACE}:known:*"
             wait_until(lambda: any(client.scan_iter(known)), 30.0, "the worker has told which jobs it starts")
             # Its first question may cross the submission: that one passes the gate, and gets the run.
-            wait_until(lambda: any(each["cmd"] == "blpop" for each in client.client_list()), 30.0, "its taker waits")
+            wait_until(
+                lambda: any(connection["cmd"] == "blpop" for connection in client.client_list()),
+                30.0,
+                "its taker waits",
+            )
         self.worker = self.system.workers[0]
         self.order = order
         self.system.submit(order, digest=digest)

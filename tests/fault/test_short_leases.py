@@ -63,18 +63,18 @@ def test_what_was_settled_while_the_main_loop_waits_for_redis_was_not_lost(tmp_p
             running = [Order("good", 2.0) for _ in range(4)]
             for order in running:
                 system.submit(order)
-            wait_until(lambda: all(system.ledger.get(each.id).attempts for each in running), 20.0, "all run")
+            wait_until(lambda: all(system.ledger.get(order.id).attempts for order in running), 20.0, "all run")
             server.kill()
             # From its third try on, the main loop is longer away than its children and the thread that renews.
             worker.wait_for(r"Trying again in .*\(3/", 30.0)
             server.start()
-            wait_until(lambda: all(system.ledger.get(each.id).final for each in running), 30.0, "all are settled")
+            wait_until(lambda: all(system.ledger.get(order.id).final for order in running), 30.0, "all are settled")
             behind = Order("good", 0.0)
             system.submit(behind)
             wait_until(lambda: system.ledger.get(behind.id).final, 30.0, "the next run ends")
             assert "lease was lost" not in worker.stderr
             assert set(worker.children) == children, "an innocent process was killed"
-            assert [system.ledger.get(each.id).losses for each in running] == [0] * 4
+            assert [system.ledger.get(order.id).losses for order in running] == [0] * 4
         finally:
             system.close()
 

@@ -69,7 +69,7 @@ def test_every_taker_takes_runs_after_takers_died_and_the_connection_was_lost(he
 
         def heard_of(ids: list[str]) -> bool:
             ended = max(run.finished_at or "" for run in opened.ledger.get_many(ids))
-            return any(each.seen_at > ended and each.running == 0 for each in opened.ledger.workers())
+            return any(record.seen_at > ended and record.running == 0 for record in opened.ledger.workers())
 
         with project.worker(concurrency=2, env={"HELD": str(held)}) as worker:
             perform_two_at_once()

@@ -93,7 +93,7 @@ def test_a_worker_outlives_the_template_that_its_takers_are_forked_from(system: 
     worker = system.workers[0]
     running = [Order("good", 4.0, job=job) for job in ("work", "work", "once")]
     system.accept(running)
-    wait_until(lambda: all(starts(system, each) for each in running), 30.0, "all takers perform a run")
+    wait_until(lambda: all(starts(system, order) for order in running), 30.0, "all takers perform a run")
     system.accept([Order("good", 0.05) for _ in range(20)])
     (template,), takers = worker.helpers, worker.children
     # A run that may start only once ends with the process that performs it.
@@ -104,7 +104,7 @@ def test_a_worker_outlives_the_template_that_its_takers_are_forked_from(system: 
     wait_until(lambda: len(worker.children) == 3, 30.0, "there are as many takers as before")
     assert template not in worker.helpers
     see_all_end(system)
-    assert [run_of(system, each).losses for each in running] == [1, 1, 1]
+    assert [run_of(system, order).losses for order in running] == [1, 1, 1]
     assert run_of(system, running[2]).reason == "worker_lost"
     system.accept([Order("good", 0.0) for _ in range(10)])
     see_all_end(system)
@@ -173,18 +173,18 @@ def test_takers_of_a_stopped_parent_take_nothing_more(system: RunnerSystem) -> N
     worker = system.workers[0]
     running = [Order("good", 1.0) for _ in range(2)]
     system.accept(running)
-    wait_until(lambda: all(starts(system, each) for each in running), 30.0, "all takers perform a run")
+    wait_until(lambda: all(starts(system, order) for order in running), 30.0, "all takers perform a run")
     since = system.freeze(worker, whole=False)
     system.accept([Order("good", 0.02) for _ in range(10)])
     # They have ended what they performed, and found that nobody would renew the lease of another one.
     wait_until(lambda: time.monotonic() > since + LEASE, 30.0, "a lease has passed")
-    wait_until(lambda: all(run_of(system, each).final for each in running), 30.0, "what they performed is settled")
+    wait_until(lambda: all(run_of(system, order).final for order in running), 30.0, "what they performed is settled")
     late = [Order("good", 0.0) for _ in range(10)]
     system.accept(late)
     before = len(Testimony.read(system.witness).starts)
     wait_until(lambda: time.monotonic() > since + 3 * LEASE, 30.0, "two more have passed")
     assert len(Testimony.read(system.witness).starts) == before, "a run was started under a lease that nobody renews"
-    assert {str(run_of(system, each).state) for each in late} == {"PENDING"}
+    assert {str(run_of(system, order).state) for order in late} == {"PENDING"}
     system.thaw(worker, since)
     see_all_end(system)
     assert system.ledger.client.zcard(f"{NAMESPACE}:leases") == 0

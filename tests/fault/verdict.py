@@ -195,8 +195,8 @@ def table(rows: Sequence[Row]) -> str:
         lines.append(f"| {' | '.join(aligned)} |")
     rule = (f"{'-' * (width + 1)}{':' if column in numbers else '-'}" for column, width in enumerate(widths))
     lines.insert(1, f"|{'|'.join(rule)}|")
-    told = [f"{row.attack}: {'; '.join((*row.notes, *row.facts))}" for row in rows if row.notes or row.facts]
-    lines += ["", *told] if told else []
+    notes = [f"{row.attack}: {'; '.join((*row.notes, *row.facts))}" for row in rows if row.notes or row.facts]
+    lines += ["", *notes] if notes else []
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ def random_graph(random: Random) -> tuple[Graph, dict[str, Plan]]:
     steps: dict[str, Node] = {}
     plans: dict[str, Plan] = {}
     for index, name in enumerate(names):
-        needs = tuple(each for each in names[:index] if random.random() < 0.4)
+        needs = tuple(need for need in names[:index] if random.random() < 0.4)
         when = random.choice(("succeeded", "succeeded", "failed", "ended")) if needs else "succeeded"
         steps[name] = Node(needs, when, random.random() < 0.25, random.choice((None, None, "child")))
         plans[name] = Plan(random_fates(random))
@@ -63,7 +63,7 @@ class World:
         found = {}
         for name, number in self.items.items():
             held = [state for (step, _), state in self.runs.items() if step == name]
-            found[name] = StepState(number, len(held), {each: held.count(each) for each in set(held)})
+            found[name] = StepState(number, len(held), {state: held.count(state) for state in set(held)})
         return found
 
     def decision(self) -> Decision:
@@ -150,7 +150,7 @@ def one_by_one(world: World) -> tuple[set[tuple[str, str]], bool]:
     acts: set[tuple[str, str]] = set()
     states = dict(world.states())
     while True:
-        found = [each for each in possible(world.graph, states, world.on_failure, world.stopping) if each not in acts]
+        found = [pair for pair in possible(world.graph, states, world.on_failure, world.stopping) if pair not in acts]
         if not found:
             return acts, any(act == "admit" for _, act in acts)
         name, act = world.random.choice(found)

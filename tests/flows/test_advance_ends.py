@@ -30,7 +30,7 @@ WIDE: dict[str, Any] = {
 def started(flows: FlowBench, flow: str, number: int = 1) -> list[Any]:
     """Start step runs of a flow."""
     found = [flows.take() for _ in range(number)]
-    assert all(each is not None and each.run.flow == flow for each in found)
+    assert all(taken is not None and taken.run.flow == flow for taken in found)
     return found
 
 
@@ -155,10 +155,10 @@ def test_terminating_ends_what_runs(bench: Bench) -> None:
     both = started(flows, flow, 2)
     bench.ledger.revoke(flow, by="anna", terminate=True)
     flows.drain()
-    assert bench.beat().terminating == {each.run.id: "TERM" for each in both}
-    for each in both:
+    assert bench.beat().terminating == {taken.run.id: "TERM" for taken in both}
+    for taken in both:
         assert flows.get(flow).state is State.STARTED
-        assert bench.attempts.lose(each.run.id, each.token, {"worker": "w1"}) == "REVOKED"
+        assert bench.attempts.lose(taken.run.id, taken.token, {"worker": "w1"}) == "REVOKED"
     flows.drain()
     run = flows.get(flow)
     assert (run.state, run.reason) == (State.REVOKED, "terminated")
@@ -260,8 +260,8 @@ def test_nothing_is_admitted_while_the_job_is_paused(bench: Bench) -> None:
     [first, *_] = started(flows, flow, 4)
     rest = bench.ledger.client.hset(bench.ledger.keys.paused, "flow", '{"by":"anna","since":1}')
     assert rest == 1
-    for each in [first, *_]:
-        flows.settle(each, 1)
+    for taken in [first, *_]:
+        flows.settle(taken, 1)
     assert not flows.advance(flow)
     assert flows.outbox() == []
     assert flows.steps(flow) == {"a": "SUCCESS", "b": "PENDING", "c": "PENDING"}
@@ -351,8 +351,8 @@ def test_no_more_items_run_at_once_than_was_said(bench: Bench) -> None:
     assert flows.settle(both[0], 1) == 1
     [third] = started(flows, flow)
     assert flows.take() is None
-    for each in (both[1], third):
-        flows.settle(each, 1)
+    for taken in (both[1], third):
+        flows.settle(taken, 1)
     flows.work()
     assert flows.get(flow).state is State.SUCCESS
     assert [key for key in flows.all_keys() if "holders" in key or "waiting" in key or ":limits" in key] == []
@@ -370,7 +370,7 @@ def test_a_failure_stops_the_other_branches_but_not_what_cleans_up(bench: Bench)
     }
     flows = FlowBench(bench, {"flow": {"on_failure": "stop", "steps": steps}})
     flow = flows.run()
-    both = {each.run.step: each for each in started(flows, flow, 2)}
+    both = {taken.run.step: taken for taken in started(flows, flow, 2)}
     assert flows.settle(both["bad"], ValueError("no")) == 2
     flows.advance(flow)
     assert bench.beat().terminating == {both["slow"].run.id: "TERM"}

@@ -67,7 +67,7 @@ def test_when_and_the_outcome_of_a_need(
     for when, expected in (("succeeded", succeeded), ("failed", failed), ("ended", ended)):
         graph = {"a": node(), "b": node("a", when)}
         got = decided(graph, a=need)
-        assert Decision(admit=tuple(each for each in got.admit if each == "b"), skip=got.skip) == expected, when
+        assert Decision(admit=tuple(step for step in got.admit if step == "b"), skip=got.skip) == expected, when
 
 
 @pytest.mark.parametrize("need", [FAILED, REVOKED, UPSTREAM, runs(SUCCESS=2, FAILURE=1)])

@@ -47,12 +47,12 @@ def test_a_flow_with_every_kind_of_placeholder(make_project: Callable[..., Proje
     project = make_project(JOBS, {"work.py": WORK})
     with project.worker(concurrency=2):
         document = project.cli("submit", "flow", "-p", "day=mon", "-p", "names=[a,b]", "--wait", "--json").check().json
-    steps = {each["name"]: each for each in document["steps"]}
-    assert {name: each["state"] for name, each in steps.items()} == {
+    steps = {step["name"]: step for step in document["steps"]}
+    assert {name: step["state"] for name, step in steps.items()} == {
         **dict.fromkeys(("say", "grid", "env", "tell", "last"), "SUCCESS"),
         "skip": "REVOKED",
     }
-    results = {name: project.document(each["run"])["result"] for name, each in steps.items() if each["run"]}
+    results = {name: project.document(step["run"])["result"] for name, step in steps.items() if step["run"]}
     assert results["env"] == {"LEVEL": None, "REGION": "mon", "WORD": "mon"}
     pairs = [["x", "a"], ["x", "b"], ["y", "a"], ["y", "b"]]
     assert results["tell"] == {

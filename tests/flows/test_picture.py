@@ -132,7 +132,7 @@ def test_names_cannot_break_out_of_a_label() -> None:
 def test_document() -> None:
     document = as_document(NIGHTLY)
     assert (document["job"], document["on_failure"]) == ("nightly", "finish")
-    assert [(each["name"], each["layer"], each["kind"]) for each in document["steps"]] == [
+    assert [(step["name"], step["layer"], step["kind"]) for step in document["steps"]] == [
         *[("extract", 0, "task"), ("load", 1, "task"), ("check", 2, "job"), ("stats", 1, "task")],
         *[("approve", 3, "approval"), ("publish", 4, "task"), ("cleanup", 5, "job"), ("alone", 0, "approval")],
     ]
@@ -151,7 +151,7 @@ def test_document() -> None:
 
 def ends(path: str) -> tuple[float, float, float, float]:
     """Return where a path begins and ends."""
-    numbers = [float(each) for each in re.findall(r"-?[\d.]+", path)]
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", path)]
     return numbers[0], numbers[1], numbers[-2], numbers[-1]
 
 

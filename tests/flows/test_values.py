@@ -111,7 +111,7 @@ FILL_IN = partial(look_up, values=VALUES)
 def test_items(each: Any, items: list[Any]) -> None:
     found = items_of(each, FILL_IN)
     assert found == items
-    assert [list(each) for each in found if isinstance(each, dict)] == [list(e) for e in items if isinstance(e, dict)]
+    assert [list(item) for item in found if isinstance(item, dict)] == [list(e) for e in items if isinstance(e, dict)]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_the_first_start_of_a_run_fires_once_whatever_follows(bench: Bench) -> N
 def test_a_start_fires_before_the_end_does(bench: Bench) -> None:
     catalog = catalog_with(start=HERE, success=HERE, failure=HERE)
     bench.end(SUCCESS, job=catalog.jobs["job"])
-    made = [each.params["run"]["hook"] for each in reversed(fired(bench, catalog)["told"])]
+    made = [run.params["run"]["hook"] for run in reversed(fired(bench, catalog)["told"])]
     assert sorted(made) == ["start", "success"]
     waits = [bench.ledger.get(message).params["run"]["hook"] for message in bench.messages()]
     assert waits == ["start", "success"]
@@ -70,7 +70,7 @@ def test_a_run_stays_until_its_start_is_told(bench: Bench) -> None:
     catalog = catalog_with(start=HERE)
     job = replace(catalog.jobs["job"], retention=Retention(runs=1, keep_at_least=0.0))
     runs = [bench.end(SUCCESS, job=job)[0].id for _ in range(4)]
-    assert told(bench, catalog) == sorted(("start", each) for each in runs)
+    assert told(bench, catalog) == sorted(("start", run_id) for run_id in runs)
     last, _ = bench.end(SUCCESS, job=job)
     assert [run.id for run in bench.ledger.runs(job="job")] == [last.id]
 

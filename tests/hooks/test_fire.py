@@ -28,7 +28,7 @@ def jobs(**changes: JobSpec) -> Catalog:
     hooks = Hooks(**{outcome: (Hook(job=f"on-{outcome}"),) for outcome in OUTCOMES})
     found = {
         "job": JobSpec(name="job", task="m:a", digest="sha256:0", hooks=hooks),
-        **{f"on-{each}": JobSpec(name=f"on-{each}", task="m:a", params=TAKES_RUN) for each in OUTCOMES},
+        **{f"on-{outcome}": JobSpec(name=f"on-{outcome}", task="m:a", params=TAKES_RUN) for outcome in OUTCOMES},
         **changes,
     }
     return catalog_of(found)
@@ -146,7 +146,7 @@ def test_a_document_that_is_too_large_is_shortened_and_says_so(large: Mapping[st
 def test_a_small_document_stays_whole() -> None:
     assert fit(document(result=1), 4000) == {**document(result=1), "omitted": []}
     steps = [{"name": f"s{number}", "state": "FAILURE" if number == 7 else "SUCCESS"} for number in range(200)]
-    assert [each["name"] for each in fit(document(steps=steps), 4000)["steps"]] == ["s7"]
+    assert [step["name"] for step in fit(document(steps=steps), 4000)["steps"]] == ["s7"]
 
 
 def test_a_run_that_is_submitted_again_does_not_fire_again(bench: Bench) -> None:

@@ -68,10 +68,10 @@ def test_each_outcome_calls_its_hooks(make_project: Callable[..., Project], tmp_
             ("tell", ids["stuck"], "REVOKED"),
             ("tell", ids["die"], "FAILURE"),
         }
-        found = [(each["hook"], each["id"], each["state"]) for each in told(path)]
-        assert {each for each in found if each[:2] != ("tell", ids["retried"])} == expected
+        found = [(call["hook"], call["id"], call["state"]) for call in told(path)]
+        assert {call for call in found if call[:2] != ("tell", ids["retried"])} == expected
         assert len(found) == len(expected) + 1
-        [failed] = [each for each in told(path) if each["id"] == ids["retried"] and each["hook"] == "page"]
+        [failed] = [call for call in told(path) if call["id"] == ids["retried"] and call["hook"] == "page"]
         assert failed["log"] == ["attempt 2"]
     hooks = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert {run.hook_of for run in hooks} == set(ids.values())
@@ -92,7 +92,7 @@ def test_a_worker_killed_right_after_the_outcome_loses_no_hook(
         key = f"{project.ledger().namespace}:outbox"
         for entry in texts(project.redis().zrange(key, 0, -1)):
             project.redis().zadd(key, {entry: 0}, xx=True)
-        wait_until(lambda: {each["id"] for each in told(path)} == set(ids), 60.0, "every hook has run")
+        wait_until(lambda: {call["id"] for call in told(path)} == set(ids), 60.0, "every hook has run")
     made = [run.hook_of or "" for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted(made) == sorted(ids)
 
@@ -113,7 +113,7 @@ def test_workers_killed_between_lose_no_alert_and_repeat_none(
         for entry in texts(project.redis().zrange(key, 0, -1)):
             project.redis().zadd(key, {entry: 0}, xx=True)
         wait_until(
-            lambda: {(each["event"], each["id"]) for each in told(path)} == expected, 60.0, "all alerts have fired"
+            lambda: {(call["event"], call["id"]) for call in told(path)} == expected, 60.0, "all alerts have fired"
         )
     made = [run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]
     assert sorted((run.params["run"]["hook"], run.hook_of or "") for run in made) == sorted(expected)

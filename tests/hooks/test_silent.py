@@ -166,5 +166,5 @@ def test_workers_scheduler_and_tick_tell_an_outage_once_together(
     with project.worker(env={"TOLD": str(path)}):
         project.cli("submit", "silent", "--wait").check(1)
         project.cli("tick").check()
-    assert {(each["event"], each["id"]) for each in told(path)} == {("silent", run_id)}
+    assert {(call["event"], call["id"]) for call in told(path)} == {("silent", run_id)}
     assert len([run for run in project.ledger().runs(limit=100) if run.trigger == "hook"]) == 1

@@ -125,19 +125,19 @@ def opened(house: House) -> Opened:
 @pytest.mark.parametrize("name", ENDS)
 def test_status_and_wait_tell_how_it_ended(house: House, name: str) -> None:
     run_id, (state, code) = house.ids[name], ENDS[name]
-    told = house.cli("status", run_id, "--exit-status", "--json").check(code)
-    assert told.json == {**house.before[name], "archived": True}
-    assert told.stderr == ""
+    result = house.cli("status", run_id, "--exit-status", "--json").check(code)
+    assert result.json == {**house.before[name], "archived": True}
+    assert result.stderr == ""
     assert house.cli("wait", run_id[:13], "--json").check(code).json["state"] == state
     text = house.cli("status", run_id).check().stdout
     assert re.search(r"kept in +the archive", text)
-    assert house.cli("status", run_id, "--archived", "--json").check().json == told.json
+    assert house.cli("status", run_id, "--archived", "--json").check().json == result.json
 
 
 def test_several_are_waited_for_at_once(house: House) -> None:
-    told = house.cli("wait", *house.ids.values()).check(1)
-    assert "broken for good" in told.stderr
-    assert "it is broken" in told.stderr
+    result = house.cli("wait", *house.ids.values()).check(1)
+    assert "broken for good" in result.stderr
+    assert "it is broken" in result.stderr
 
 
 def test_a_flow_is_shown_with_its_steps(house: House) -> None:
@@ -205,12 +205,12 @@ def test_lists_take_every_filter(house: House, words: list[str], names: list[str
 
 
 def test_figures_count_them(house: House) -> None:
-    told = house.cli("stats", "echo", "--json").check().json
-    assert (told["runs"], told["success_rate"], told["sampled"]) == (2, 1.0, 1)
-    assert sum(day["success"] + day["revoked"] for day in told["days"]) == 2
+    stats = house.cli("stats", "echo", "--json").check().json
+    assert (stats["runs"], stats["success_rate"], stats["sampled"]) == (2, 1.0, 1)
+    assert sum(day["success"] + day["revoked"] for day in stats["days"]) == 2
     flow = house.cli("stats", "flow", "--archived", "--json").check().json
     assert [(step["step"], step["runs"]) for step in flow["steps"]] == [("first", 1), ("each", 3)]
-    assert {each["job"]: each["runs"] for each in house.cli("stats", "--json").check().json} == {
+    assert {row["job"]: row["runs"] for row in house.cli("stats", "--json").check().json} == {
         "echo": 2,
         "fail": 1,
         "flow": 1,
@@ -231,13 +231,13 @@ def test_logs_have_the_end_of_what_they_wrote(house: House) -> None:
 
 
 def test_why_explains_them(house: House) -> None:
-    told = house.cli("why", house.ids["fail"]).check().stdout
-    assert ": FAILURE (exception)\nthe job raised an error that is not retried" in told
-    assert "last error: ValueError: broken for good" in told
-    assert "> it is broken" in told
+    explanation = house.cli("why", house.ids["fail"]).check().stdout
+    assert ": FAILURE (exception)\nthe job raised an error that is not retried" in explanation
+    assert "last error: ValueError: broken for good" in explanation
+    assert "> it is broken" in explanation
     assert "revoked by" in house.cli("why", house.ids["revoked"], "--archived").check().stdout
-    told = house.cli("why", "@flow").check().stdout
-    assert "step each failed (1 of 3 items)" in told
+    explanation = house.cli("why", "@flow").check().stdout
+    assert "step each failed (1 of 3 items)" in explanation
     [step] = house.cli("runs", "--flow", "@flow", "--job", "flow/first", "--ids").check().stdout.split()
     assert f"it is step first of flow {house.ids['flow']} (flow, FAILURE)" in house.cli("why", step).check().stdout
 
@@ -245,8 +245,8 @@ def test_why_explains_them(house: House) -> None:
 def test_what_changes_runs_knows_that_they_have_ended(house: House) -> None:
     assert house.cli("revoke", house.ids["echo"], "--json").check().json["state"] == "SUCCESS"
     assert "it is SUCCESS" in house.cli("approve", house.ids["echo"]).check(5).stderr
-    told = house.cli("rerun", house.ids["flow"], "--from-failed").check(5).stderr
-    assert "only in the archive" in told
+    message = house.cli("rerun", house.ids["flow"], "--from-failed").check(5).stderr
+    assert "only in the archive" in message
     assert house.cli("watch", house.ids["echo"], "--jsonl").check().json["state"] == "SUCCESS"
 
 
@@ -262,8 +262,8 @@ def test_one_is_run_again_with_its_params_and_stands_before_those_in_the_archive
         assert house.cli("runs", "--archived", "--ids").check().stdout.split() == house.listed
         assert house.cli("status", "@echo", "--json").check().json["id"] == again["id"]
         assert house.cli("status", "@echo", "--archived", "--json").check().json["id"] == house.ids["revoked"]
-        told = house.cli("stats", "echo", "--json").check().json
-        assert (told["runs"], told["states"]["PENDING"]) == (3, 1)
+        stats = house.cli("stats", "echo", "--json").check().json
+        assert (stats["runs"], stats["states"]["PENDING"]) == (3, 1)
         assert house.cli("status", again["id"], "--archived").check(4)
     finally:
         client = house.project.redis()
@@ -280,8 +280,8 @@ def test_programs_read_them(house: House) -> None:
     assert flow.steps["first"].result == {"text": "first"}
     assert flow.steps["each"].results == ["a", None, "c"]
     page = runner.get_runs(project=path, limit=2)
-    assert [each.id for each in page] == house.listed[:2]
-    assert [each.id for each in runner.get_runs(project=path, cursor=page.cursor, archived=True)] == house.listed[2:]
+    assert [found.id for found in page] == house.listed[:2]
+    assert [found.id for found in runner.get_runs(project=path, cursor=page.cursor, archived=True)] == house.listed[2:]
     assert runner.get_run(house.ids["echo"], project=path).revoke().state == "SUCCESS"
     with pytest.raises(UnknownRun):
         runner.get_run("00000000-0000-4000-8000-000000000000", project=path)
@@ -355,27 +355,27 @@ def away(house: House, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 def test_without_the_archive_the_ledger_answers(away: tuple[House, str]) -> None:
     house, run_id = away
-    told = house.cli("runs", "--ids").check()
-    assert told.stdout.split() == [run_id]
-    assert told.stderr.startswith("warning: runs that only the archive has are missing: the archive ")
-    assert told.stderr.count("warning") == 1
-    assert "geheim" not in told.stderr
+    result = house.cli("runs", "--ids").check()
+    assert result.stdout.split() == [run_id]
+    assert result.stderr.startswith("warning: runs that only the archive has are missing: the archive ")
+    assert result.stderr.count("warning") == 1
+    assert "geheim" not in result.stderr
     assert house.cli("status", run_id, "--json").check().stderr == ""
     assert house.cli("status", "@echo").check().stderr == ""
-    told = house.cli("status", house.ids["echo"]).check(4)
-    assert "warning: runs that only the archive has are missing" in told.stderr
-    assert f"no run {house.ids['echo']}" in told.stderr
+    result = house.cli("status", house.ids["echo"]).check(4)
+    assert "warning: runs that only the archive has are missing" in result.stderr
+    assert f"no run {house.ids['echo']}" in result.stderr
     assert house.cli("stats", "echo", "--json").check().json["runs"] == 1
 
 
 @pytest.mark.parametrize("words", [["status", "ID"], ["runs"], ["logs", "ID"], ["why", "ID"], ["stats"]])
 def test_without_the_archive_nothing_else_answers_for_it(away: tuple[House, str], words: list[str]) -> None:
     house, run_id = away
-    told = house.cli(*[run_id if word == "ID" else word for word in words], "--archived").check(69)
-    assert told.stderr.startswith("error: the archive ")
-    assert "\nhint: " in told.stderr
-    assert "geheim" not in told.stderr
-    assert told.stdout == ""
+    result = house.cli(*[run_id if word == "ID" else word for word in words], "--archived").check(69)
+    assert result.stderr.startswith("error: the archive ")
+    assert "\nhint: " in result.stderr
+    assert "geheim" not in result.stderr
+    assert result.stdout == ""
 
 
 def test_without_redis_the_archive_answers_alone(house: House) -> None:
@@ -390,9 +390,9 @@ def test_without_redis_the_archive_answers_alone(house: House) -> None:
 def test_a_project_without_an_archive_says_so(make_project: Any) -> None:
     project: Project = make_project(JOBS)
     for words in (["runs"], ["status", "12345678"], ["logs", "12345678"], ["why", "12345678"], ["stats"]):
-        told = project.cli(*words, "--archived").check(2).stderr
-        assert "this project has no archive" in told
-        assert "archive_url" in told
+        message = project.cli(*words, "--archived").check(2).stderr
+        assert "this project has no archive" in message
+        assert "archive_url" in message
     with pytest.raises(UsageError, match="no archive"):
         runner.get_runs(project=project.path, archived=True)
 

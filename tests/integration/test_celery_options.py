@@ -356,8 +356,8 @@ def test_a_plain_clients_message_for_another_queue_is_named_by_the_doctor(
     project = make_project({"add": {**JOBS["add"], "queue": queue}}, {"options_work.py": WORK})
     plain.send_task("add", queue=queue, priority=6)
     plain.send_task("add", queue=queue)
-    told = project.cli("doctor", "--json").json
-    [finding] = [each for each in told["checks"] if each["name"] == "plain-queues"]
+    document = project.cli("doctor", "--json").json
+    [finding] = [check for check in document["checks"] if check["name"] == "plain-queues"]
     assert queue in finding["what"]
     assert "2 messages" in finding["what"]
 

@@ -187,9 +187,9 @@ IN_PROCESS: list[Door] = [by_action, by_python, by_send_task, by_apply_async, by
 @pytest.mark.parametrize("name", [*PARAMS, *ODD_PARAMS])
 @pytest.mark.parametrize("door", IN_PROCESS, ids=lambda door: door.__name__)
 def test_bad_params_are_refused_in_this_process(house: House, door: Door, name: str) -> None:
-    params, told = {**PARAMS, **ODD_PARAMS}[name]
+    params, message = {**PARAMS, **ODD_PARAMS}[name]
     before = house.ids()
-    with pytest.raises(RunnerError, match=told) as refused:
+    with pytest.raises(RunnerError, match=message) as refused:
         door(house, params)
     assert refused.value.code == "invalid_params"
     assert house.ids() == before
@@ -279,20 +279,20 @@ def test_bad_params_are_refused_by_the_form(house: House, field: str, text: str)
 def test_bad_input_is_refused_by_the_command_line(house: House, words: list[str]) -> None:
     before = house.ids()
     for verb in ("submit", "run") if words[0] in ("-p", "--params") else ("submit",):
-        told = house.project.cli(verb, "job", *words)
-        assert (told.exit_code, house.ids()) == (2, before), told.stderr
-        assert told.stderr.startswith("error: ")
-        assert "Traceback" not in told.stderr
+        result = house.project.cli(verb, "job", *words)
+        assert (result.exit_code, house.ids()) == (2, before), result.stderr
+        assert result.stderr.startswith("error: ")
+        assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", PARAMS)
 def test_bad_params_of_a_plain_client_are_recorded_as_refused(house: House, name: str) -> None:
-    params, told = PARAMS[name]
+    params, message = PARAMS[name]
     sent = house.plain.send_task("job", kwargs=params)
     document = house.project.wait_for_state(sent.id, "FAILURE")
     assert (document["reason"], document["attempts"], document["params"]) == ("invalid_params", 0, {})
-    assert told in document["error"]["message"]
-    with pytest.raises(Exception, match=told):
+    assert message in document["error"]["message"]
+    with pytest.raises(Exception, match=message):
         sent.get(timeout=30)
 
 
@@ -358,9 +358,9 @@ def test_a_hook_is_not_fired_with_what_its_job_does_not_take(make_project: Calla
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_bad_options_are_refused_in_this_process(house: House, name: str) -> None:
-    options, told = OPTIONS[name]
+    options, message = OPTIONS[name]
     before = house.ids()
-    with pytest.raises(RunnerError, match=told) as refused:
+    with pytest.raises(RunnerError, match=message) as refused:
         runner.submit("job", project=house.project.path, **options)
     assert refused.value.exit_code == 2
     celery = {"countdown" if option == "delay" else option: value for option, value in options.items()}
@@ -404,15 +404,15 @@ def test_what_is_no_id_is_refused_wherever_one_is_given(house: House, run_id: st
 @pytest.mark.parametrize("run_id", ["x;id", "a b", "-x;"], ids=repr)
 def test_what_is_no_id_is_refused_by_command_line_and_rest_api(house: House, run_id: str) -> None:
     for verb in (["status"], ["why"], ["logs"], ["revoke"], ["forget"], ["rerun"], ["wait"]):
-        told = house.project.cli(*verb, "--", run_id)
-        assert told.exit_code == 2, told.stderr
-        assert "is not an id" in told.stderr
+        result = house.project.cli(*verb, "--", run_id)
+        assert result.exit_code == 2, result.stderr
+        assert "is not an id" in result.stderr
     for path in ("", "/why", "/log"):
         answer = house.web.get(f"/api/v1/runs/{run_id}{path}")
         assert answer.status_code == 422, answer.text
 
 
-@pytest.mark.parametrize("run_id", [each for each in IDS if "\0" not in each], ids=repr)
+@pytest.mark.parametrize("run_id", [run_id for run_id in IDS if "\0" not in run_id], ids=repr)
 def test_a_message_with_what_is_no_id_is_no_run(house: House, run_id: str) -> None:
     before = house.ids()
     dead = f"{house.project.namespace}:dead-letters"
@@ -524,9 +524,9 @@ def test_numbers_that_json_lacks_are_refused_in_yaml(
         text = f"jobs:\n  bad:\n    task: doors_work:take\n    <<: {options}\n  good: {{task: doors_work:take}}\n"
     else:
         text = f"defaults: {options}\njobs: {{bad: {{task: doors_work:take}}}}\n"
-    told = make_project(text).cli("validate")
-    assert told.exit_code == 2, told.stdout
-    assert "number" in told.stdout + told.stderr
+    result = make_project(text).cli("validate")
+    assert result.exit_code == 2, result.stdout
+    assert "number" in result.stdout + result.stderr
 
 
 def test_good_input_passes_every_door(house: House) -> None:

@@ -141,7 +141,7 @@ def test_a_step_that_kills_its_process_is_not_started_again(flows: Flows, notes:
             "after": ("REVOKED", "upstream_failed"),
             "cleanup": ("SUCCESS", None),
         }
-        assert [each.get("begun") for each in told(notes)].count(True) == 1
+        assert [note.get("begun") for note in told(notes)].count(True) == 1
 
 
 def test_a_step_that_kills_every_process_is_poisoned(flows: Flows, notes: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_taker_that_dies_at_any_script_of_a_flow(
             assert flows.rows(flow)["fan"]["counts"] == {"SUCCESS": 2}
             cut += died.exists()
             once = flows.run_of(flow, "once")
-            told_of = Counter(each["id"] for each in told(notes))
+            told_of = Counter(note["id"] for note in told(notes))
             assert told_of[once.id] <= 1
             assert told_of[once.id] == 1 or once.reason == "worker_lost"
     assert cut > 10

@@ -143,7 +143,7 @@ def test_a_terminated_flow_ends_with_its_steps(flows: Flows, notes: Path) -> Non
     assert steps["one"] == ("SUCCESS", None)
     assert steps["hold"] == ("REVOKED", "terminated")
     assert steps["after"][0] == "REVOKED"
-    assert not any("ended" in each for each in told(notes))
+    assert not any("ended" in note for note in told(notes))
 
 
 def test_a_terminated_flow_ends_the_flows_within_it(flows: Flows, notes: Path) -> None:

@@ -40,9 +40,9 @@ def test_a_flow_in_another_pool(make_project: Callable[..., Project], pool: str)
     flows = Flows(make_project(JOBS, FILES))
     with flows.project.worker("-P", pool, concurrency=1 if pool == "solo" else 2):
         made = [flows.submit("flow") for _ in range(3)]
-        for each in made:
-            assert each.wait(60.0).state is State.SUCCESS
-            assert flows.run_of(each, "join").result == 12
+        for flow in made:
+            assert flow.wait(60.0).state is State.SUCCESS
+            assert flows.run_of(flow, "join").result == 12
 
 
 def test_a_pool_refuses_what_a_step_needs_and_it_lacks(make_project: Callable[..., Project]) -> None:

@@ -17,17 +17,17 @@ __all__ = ["notes"]
 
 def steps(value: Any = "first", **more: Any) -> dict[str, Any]:
     """Return the jobs of a flow whose third step fails until there is a file."""
-    tell = {"task": "tasks:give"}
+    step = {"task": "tasks:give"}
     return {
         "flow": {
             "params": {"path": {"type": "string"}, "notes": {"type": "string"}},
             "steps": {
-                "a": {**tell, "kwargs": {"value": value, "notes": "${params.notes}"}},
-                "b": {**tell, "needs": ["a"], "kwargs": {"value": "b", "notes": "${params.notes}"}},
-                "apart": {**tell, "kwargs": {"value": "apart", "notes": "${params.notes}"}},
+                "a": {**step, "kwargs": {"value": value, "notes": "${params.notes}"}},
+                "b": {**step, "needs": ["a"], "kwargs": {"value": "b", "notes": "${params.notes}"}},
+                "apart": {**step, "kwargs": {"value": "apart", "notes": "${params.notes}"}},
                 "shaky": {"needs": ["b"], "task": "tasks:fail_unless", "kwargs": {"path": "${params.path}"}},
                 "cleanup": {
-                    **tell,
+                    **step,
                     "needs": ["shaky"],
                     "when": "ended",
                     "kwargs": {"value": "cleanup", "notes": "${params.notes}"},
@@ -50,7 +50,7 @@ def test_what_succeeded_is_taken_over_and_what_follows_a_failure_runs_again(
     with flows.project.worker(concurrency=2):
         flow = flows.run("flow", path=str(there), notes=str(notes))
         assert flow.reason == "step_failed"
-        first = sorted(each["given"] for each in told(notes))
+        first = sorted(note["given"] for note in told(notes))
         assert first == ["apart", "b", "cleanup", "first"]
         there.touch()
         again = flows.project.cli("rerun", flow.id, "--from-failed", "--wait").check(0)
@@ -58,7 +58,7 @@ def test_what_succeeded_is_taken_over_and_what_follows_a_failure_runs_again(
         assert "step cleanup runs again: it needs shaky, which runs again" in again.stderr
         assert "step b" not in again.stderr
         # A cleanup that had succeeded cleans up again.
-        assert sorted(each["given"] for each in told(notes)) == sorted([*first, "cleanup"])
+        assert sorted(note["given"] for note in told(notes)) == sorted([*first, "cleanup"])
         done = flows.opened.ledger.get(again.id)
         reused = {name: flows.run_of(done, name).document()["reused_from"] for name in flows.steps(done)}
         assert reused == {
@@ -88,7 +88,7 @@ def test_a_step_that_has_changed_runs_again_with_those_that_need_it(
         assert "step apart" not in again.stderr
         done = flows.opened.ledger.get(again.id)
         assert done.state is State.SUCCESS
-        assert sorted(each["given"] for each in told(notes)) == sorted(
+        assert sorted(note["given"] for note in told(notes)) == sorted(
             ["first", "b", "apart", "cleanup", "other", "b", "cleanup"]
         )
 

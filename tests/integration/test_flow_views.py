@@ -102,7 +102,7 @@ class Waiting:
     web: httpx.Client
 
     def steps(self) -> dict[str, dict[str, Any]]:
-        return {each["name"]: each for each in self.project.document(self.id)["steps"]}
+        return {step["name"]: step for step in self.project.document(self.id)["steps"]}
 
     def listed(self, *words: str) -> list[str]:
         return self.project.cli("runs", "--ids", *words).check().stdout.split()
@@ -143,7 +143,7 @@ def test_status_shows_the_tree_of_its_steps(waiting: Waiting) -> None:
 def test_status_in_json_has_the_steps(waiting: Waiting) -> None:
     steps = waiting.steps()
     assert list(steps) == ["extract", "load", "check", "approve", "publish"]
-    assert {name: each["state"] for name, each in steps.items()} == {
+    assert {name: step["state"] for name, step in steps.items()} == {
         "extract": "SUCCESS",
         "load": "SUCCESS",
         "check": "SUCCESS",
@@ -170,18 +170,18 @@ def test_a_step_run_is_found_as_any_run(waiting: Waiting) -> None:
 
 
 def test_the_overview_counts_approvals_and_no_step_runs(waiting: Waiting) -> None:
-    told = waiting.project.cli("status", "--json").check().json
-    assert told["approvals"]["count"] == 1
-    [approval] = told["approvals"]["steps"]
+    overview = waiting.project.cli("status", "--json").check().json
+    assert overview["approvals"]["count"] == 1
+    [approval] = overview["approvals"]["steps"]
     assert (approval["job"], approval["oldest"]) == ("nightly/approve", waiting.steps()["approve"]["run"])
-    assert told["states"]["PENDING"] == 0
-    assert told["waiting"]["count"] == 0
-    assert [run["id"] for run in told["running"]["runs"]] == [waiting.id]
+    assert overview["states"]["PENDING"] == 0
+    assert overview["waiting"]["count"] == 0
+    assert [run["id"] for run in overview["running"]["runs"]] == [waiting.id]
     text = waiting.project.cli("status").check().stdout
     assert re.search(r"^approvals +1 waiting\n +nightly/approve .*: runner .*approve [0-9a-f]{8}", text, re.MULTILINE)
     assert re.search(r"^running +1 run\n +nightly .* 3 of 5 steps$", text, re.MULTILINE)
     listed = waiting.project.cli("jobs", "--json").check().json
-    assert {each["name"] for each in listed} == set(JOBS)
+    assert {job["name"] for job in listed} == set(JOBS)
 
 
 # -- runs
@@ -251,14 +251,15 @@ def test_a_filter_for_another_run_is_refused(waiting: Waiting) -> None:
 
 def test_why_names_the_step_that_blocks(waiting: Waiting) -> None:
     approval = waiting.steps()["approve"]["run"]
-    told = waiting.project.cli("why", waiting.id, "--json").check().json
-    assert told["summary"].startswith("step approve blocks it: it waits for approval until ")
-    assert any(f"approve {approval}" in line for line in told["commands"])
-    assert any(f"reject {approval}" in line for line in told["commands"])
-    assert told["because"] == ["3 of 5 steps ended"]
-    assert [each["step"] for each in told["facts"]["open_steps"]] == ["approve"]
+    explanation = waiting.project.cli("why", waiting.id, "--json").check().json
+    assert explanation["summary"].startswith("step approve blocks it: it waits for approval until ")
+    assert any(f"approve {approval}" in line for line in explanation["commands"])
+    assert any(f"reject {approval}" in line for line in explanation["commands"])
+    assert explanation["because"] == ["3 of 5 steps ended"]
+    assert [step["step"] for step in explanation["facts"]["open_steps"]] == ["approve"]
     assert (
-        waiting.web.get(f"/api/v1/runs/{waiting.id}/why").json()["facts"]["open_steps"] == told["facts"]["open_steps"]
+        waiting.web.get(f"/api/v1/runs/{waiting.id}/why").json()["facts"]["open_steps"]
+        == explanation["facts"]["open_steps"]
     )
     own = waiting.project.cli("why", approval).check().stdout
     assert "it waits for approval until " in own
@@ -268,12 +269,12 @@ def test_why_names_the_step_that_blocks(waiting: Waiting) -> None:
 def test_why_of_a_paused_flow_and_of_one_without_a_worker(waiting: Waiting) -> None:
     project = waiting.project
     flow = project.submit("unserved")
-    told = wait_until(
+    explanation = wait_until(
         lambda: (found := project.cli("why", flow).check().stdout) and "queue nobody" in found and found,
         30.0,
         "its step waits",
     )
-    assert "step one blocks it: no live worker takes runs from queue nobody" in told
+    assert "step one blocks it: no live worker takes runs from queue nobody" in explanation
     project.cli("pause", "unserved").check()
     try:
         paused = project.cli("why", flow).check().stdout
@@ -297,9 +298,9 @@ def test_the_log_of_a_flow_is_that_of_its_steps(waiting: Waiting) -> None:
     assert re.search(r"  check/measure \| +checking$", lines[-1])
     times = [line[:29] for line in lines]
     assert times == sorted(times)
-    told = [json.loads(line) for line in project.cli("logs", waiting.id, "--jsonl").check().stdout.splitlines()]
-    assert {(line["step"], line["run"]) for line in told} >= {("extract", waiting.steps()["extract"]["run"])}
-    assert len(told) == len(lines) == 8
+    records = [json.loads(line) for line in project.cli("logs", waiting.id, "--jsonl").check().stdout.splitlines()]
+    assert {(line["step"], line["run"]) for line in records} >= {("extract", waiting.steps()["extract"]["run"])}
+    assert len(records) == len(lines) == 8
 
 
 def test_the_log_of_one_step(waiting: Waiting) -> None:
@@ -325,20 +326,20 @@ def test_the_log_of_one_step(waiting: Waiting) -> None:
 
 
 def test_stats_have_a_row_for_each_step(waiting: Waiting) -> None:
-    told = waiting.project.cli("stats", "nightly", "--json").check().json
-    rows = {each["step"]: each for each in told["steps"]}
+    stats = waiting.project.cli("stats", "nightly", "--json").check().json
+    rows = {row["step"]: row for row in stats["steps"]}
     assert list(rows) == list(JOBS["nightly"]["steps"])
     assert (rows["load"]["job"], rows["load"]["states"]["SUCCESS"]) == ("nightly/load", 3)
     assert (rows["check"]["job"], rows["check"]["states"]["SUCCESS"]) == ("quality", 1)
     assert rows["load"]["run_seconds"]["p95"] is not None
-    assert told["states"]["STARTED"] == 1
+    assert stats["states"]["STARTED"] == 1
     text = waiting.project.cli("stats", "nightly").check().stdout
     assert re.search(r"^load +nightly/load +3 +0 +100 %", text, re.MULTILINE)
     assert waiting.project.cli("stats", "nightly/load", "--json").check().json["runs"] == 3
     assert "did you mean load" in waiting.project.cli("stats", "nightly/lod").check(2).stderr
     assert {line.split()[0] for line in waiting.project.cli("stats").check().stdout.splitlines()[1:]} == set(JOBS)
     answer = waiting.web.get("/api/v1/jobs/nightly/stats").json()
-    assert [each["step"] for each in answer["steps"]] == list(JOBS["nightly"]["steps"])
+    assert [row["step"] for row in answer["steps"]] == list(JOBS["nightly"]["steps"])
 
 
 def test_metrics_count_the_runs_of_each_step(waiting: Waiting) -> None:
@@ -382,7 +383,7 @@ def test_a_flow_is_followed_to_its_end(make_project: Callable[..., Project]) -> 
         ):
             log.wait_for("check/measure", stream="out")
             watch.wait_for("nightly/approve", stream="out")
-            step = {each["name"]: each for each in project.document(flow)["steps"]}["approve"]["run"]
+            step = {row["name"]: row for row in project.document(flow)["steps"]}["approve"]["run"]
             answer = client.post(f"/api/v1/runs/{step}/approve", json={"comment": "looks good"})
             assert (answer.status_code, answer.json()["state"]) == (200, "SUCCESS")
             assert client.post(f"/api/v1/runs/{step}/approve").status_code == 409
@@ -390,10 +391,10 @@ def test_a_flow_is_followed_to_its_end(make_project: Callable[..., Project]) -> 
             assert waiter.wait(60) == 0
             assert log.wait(60) == 0
             assert watch.wait(60) == 0
-    told = waiter.stderr.splitlines()
-    assert f"PENDING   nightly/approve  {step}  waits for approval" in told
-    assert [line.split()[:2] for line in told if "nightly/publish" in line][-1] == ["SUCCESS", "nightly/publish"]
-    assert re.fullmatch(rf"SUCCESS   nightly  {flow}  after .*", told[-1])
+    lines = waiter.stderr.splitlines()
+    assert f"PENDING   nightly/approve  {step}  waits for approval" in lines
+    assert [line.split()[:2] for line in lines if "nightly/publish" in line][-1] == ["SUCCESS", "nightly/publish"]
+    assert re.fullmatch(rf"SUCCESS   nightly  {flow}  after .*", lines[-1])
     assert re.search(r"  publish \| +publishing$", log.stdout.rstrip())
     assert log.stdout.count("loading ") == 3
     assert "SUCCESS   nightly/publish" in watch.stdout
@@ -411,14 +412,14 @@ def test_a_rejected_flow_fails(make_project: Callable[..., Project]) -> None:
         flow = project.submit("nightly")
 
         def approval() -> Any:
-            return next(each for each in project.document(flow)["steps"] if each["name"] == "approve")["run"]
+            return next(row for row in project.document(flow)["steps"] if row["name"] == "approve")["run"]
 
         step = wait_until(approval, 60.0, "it waits for the approval")
         answer = client.post(f"/api/v1/runs/{step}/reject", json={"comment": "not now"})
         assert (answer.status_code, answer.json()["reason"]) == (200, "rejected")
-        told = project.cli("wait", flow).check(1).stderr
-    assert re.search(r"^ +approve +REVOKED \(rejected\)", told.replace("  steps", "       "), re.MULTILINE)
-    assert re.search(r"publish +REVOKED \(upstream_failed\)", told)
+        report = project.cli("wait", flow).check(1).stderr
+    assert re.search(r"^ +approve +REVOKED \(rejected\)", report.replace("  steps", "       "), re.MULTILINE)
+    assert re.search(r"publish +REVOKED \(upstream_failed\)", report)
     assert "its approval was rejected" in project.cli("why", step).check().stdout
 
 
@@ -433,13 +434,13 @@ def test_a_failed_flow_names_what_failed(make_project: Callable[..., Project]) -
         assert "fails: FAILURE (step_failed)" in done.stderr
         assert re.search(r"odd\[1\] +FAILURE \(exception\) +[0-9a-f-]{36}  ValueError: b is odd", done.stderr)
         assert re.search(r"after +REVOKED \(upstream_failed\)", done.stderr)
-        told = project.cli("why", flow, "--json").check().json
-        assert "step odd failed (1 of 3 items)" in told["summary"]
-        assert "not run, because a step that they need failed: after" in told["because"]
-        assert any(f"rerun {flow} --from-failed" in line for line in told["commands"])
-        after = next(each for each in project.document(flow)["steps"] if each["name"] == "after")["run"]
+        explanation = project.cli("why", flow, "--json").check().json
+        assert "step odd failed (1 of 3 items)" in explanation["summary"]
+        assert "not run, because a step that they need failed: after" in explanation["because"]
+        assert any(f"rerun {flow} --from-failed" in line for line in explanation["commands"])
+        after = next(step for step in project.document(flow)["steps"] if step["name"] == "after")["run"]
         assert "failed in that flow: odd" in project.cli("why", after).check().stdout
         hooked = project.path / "hooked.json"
         document = wait_until(lambda: hooked.exists() and json.loads(hooked.read_text() or "0"), 30.0, "the hook ran")
     assert "odd" in document["error"]["message"]
-    assert [each["name"] for each in document["steps"] if each["state"] == "FAILURE"] == ["odd"]
+    assert [step["name"] for step in document["steps"] if step["state"] == "FAILURE"] == ["odd"]

@@ -209,7 +209,7 @@ def test_a_step_for_each_item_some_at_once_joined_in_the_order_of_the_items(flow
     flow = flows.run("fan", many=many, notes=str(notes))
     assert flow.state is State.SUCCESS
     assert flows.run_of(flow, "join").result == many
-    assert sorted(each["given"] for each in told(notes)) == many
+    assert sorted(note["given"] for note in told(notes)) == many
     row = flows.rows(flow)["map"]
     assert (row["items"], row["counts"]) == (12, {"SUCCESS": 12})
 
@@ -303,7 +303,7 @@ def test_a_flow_that_takes_too_long_is_ended_with_its_steps(flows: Flows, notes:
     steps = flows.steps(flow)
     assert steps["slow"] == ("REVOKED", "terminated")
     assert steps["after"][0] == "REVOKED"
-    assert not any("ended" in each for each in told(notes))
+    assert not any("ended" in note for note in told(notes))
 
 
 def test_a_step_that_takes_too_long_is_killed_and_the_flow_goes_on(flows: Flows, notes: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_failure_stops_the_other_branches_where_the_flow_says_so(flows: Flows,
     assert steps["slow"][0] == "REVOKED"
     assert steps["after"][0] == "REVOKED"
     assert steps["cleanup"] == DONE
-    assert not any("ended" in each for each in told(notes))
+    assert not any("ended" in note for note in told(notes))
 
 
 def test_steps_in_processes_of_their_own(flows: Flows) -> None:
@@ -364,7 +364,7 @@ def test_exit_codes_of_submit_wait(flows: Flows, notes: Path) -> None:
 def test_a_flow_holds_no_taker_and_no_claim(flows: Flows, tmp_path: Path, notes: Path) -> None:
     """More flows than takers: each has a step that waits for a file, which takes a taker each; flows take none."""
     made = [flows.submit("overdue", notes=str(notes)) for _ in range(8)]
-    for each in made:
-        wait_until(lambda run=each: run.state is not State.PENDING, 30.0, "the flow is begun")  # type: ignore[misc]
-    for each in made:
-        assert each.wait(60.0).reason == "timeout"
+    for flow in made:
+        wait_until(lambda run=flow: run.state is not State.PENDING, 30.0, "the flow is begun")  # type: ignore[misc]
+    for flow in made:
+        assert flow.wait(60.0).reason == "timeout"

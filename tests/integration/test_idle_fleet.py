@@ -37,7 +37,7 @@ def test_an_idle_fleet_asks_little_and_a_submission_costs_it_little(make_project
         wait_until(lambda: client.info("clients")["blocked_clients"] >= 2 * FLEET, 60.0, "all of them are idle")
         # Two threads of a worker may send a command at the same moment, by two connections.
         wait_until(
-            lambda: sum(int(each["id"]) > before for each in client.client_list()) == CONNECTIONS * FLEET,
+            lambda: sum(int(connection["id"]) > before for connection in client.client_list()) == CONNECTIONS * FLEET,
             30.0,
             f"each holds {CONNECTIONS} connections",
         )
@@ -78,9 +78,9 @@ def script_calls(monitor: Any, namespace: str, until: str | None = None) -> Iter
     Those are left out that scripts call.
     """
     while True:
-        told = monitor.next_command()
-        words = told["command"].split(" ")
+        call = monitor.next_command()
+        words = call["command"].split(" ")
         if words[0].upper() == "ECHO" and words[1] == until:
             return
-        if told["client_type"] != "lua" and words[0].upper() in ("EVALSHA", "EVAL") and words[3:4] == [namespace]:
-            yield told["time"], NAMES.get(words[1], "another")
+        if call["client_type"] != "lua" and words[0].upper() in ("EVALSHA", "EVAL") and words[3:4] == [namespace]:
+            yield call["time"], NAMES.get(words[1], "another")

@@ -60,8 +60,8 @@ def test_it_logs_in_as_redis_py_does(server: RedisServer, login: str, database: 
     ((_, act),) = full.client.xrange(f"{light.namespace}:audit") or []
     assert (act or {})["comment"] == "é\udcff"
     assert light.script("workers")[1] == full.script("workers")[1] == []
-    for each in (light, full):
-        each.close()
+    for opened in (light, full):
+        opened.close()
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ URLS = {
 @pytest.mark.parametrize("name", URLS)
 def test_an_error_has_the_same_words(server: RedisServer, name: str) -> None:
     url = URLS[name].format(port=server.port, free=free_port())
-    told = []
+    errors = []
     for lightly in (True, False):
         with pytest.raises(Unavailable) as caught:
             ledger(url, lightly=lightly).script("workers")
-        told.append((type(caught.value), caught.value.message, caught.value.hint, type(caught.value.__cause__)))
-    assert told[0] == told[1]
+        errors.append((type(caught.value), caught.value.message, caught.value.hint, type(caught.value.__cause__)))
+    assert errors[0] == errors[1]
 
 
 HARMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -134,13 +134,13 @@ def test_errors_of_scripts_have_the_same_words(server: RedisServer, harm: str) -
         client.execute_command(*spoil)
         try:
             for words in (("workers",), ("resume", "job"), ("submit", "", "")):
-                told = told_by(light, *words)
-                assert told == told_by(full, *words)
-                assert told is not None or words[0] == "resume"
+                error = told_by(light, *words)
+                assert error == told_by(full, *words)
+                assert error is not None or words[0] == "resume"
         finally:
             client.execute_command(*mend)
-    for each in (light, full):
-        each.close()
+    for opened in (light, full):
+        opened.close()
 
 
 class Counting:

@@ -176,7 +176,7 @@ def test_the_tables_here_miss_nothing() -> None:
     ("door", "field"),
     # A key names one run.
     [(door, field) for door in SUBMIT_DOORS for field in GOOD if not (field == "key" and door in OF_MANY)],
-    ids=lambda each: each if isinstance(each, str) else each.__name__,
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_every_way_in_takes_every_option(house: House, door: SubmitDoor, field: str) -> None:
     declared = next(option for option in options_of(SubmitOptions) if option.field == field)
@@ -187,8 +187,8 @@ def test_every_way_in_takes_every_option(house: House, door: SubmitDoor, field: 
 
 def test_what_submits_many_takes_no_key(house: House) -> None:
     (house.project.path / "one.jsonl").write_text("{}\n")
-    told = house.project.cli("submit", "job", "--key", "k", "--params-file", "one.jsonl").check(2)
-    assert "--key-from" in told.stderr
+    refused = house.project.cli("submit", "job", "--key", "k", "--params-file", "one.jsonl").check(2)
+    assert "--key-from" in refused.stderr
     given: dict[str, Any] = {"key": "k"}
     with pytest.raises(UsageError, match="names one run"):
         runner.submit_many("job", [{}], project=house.project.path, **given)
@@ -274,8 +274,8 @@ def test_filters_of_a_program_may_be_what_no_text_says(house: House) -> None:
 
 def test_two_that_exclude_each_other_are_refused_everywhere(house: House) -> None:
     before = house.ids()
-    told = house.project.cli("submit", "job", "--in", "1h", "--at", "23:00").check(2)
-    assert "--in and --at both say when to start" in told.stderr
+    refused = house.project.cli("submit", "job", "--in", "1h", "--at", "23:00").check(2)
+    assert "--in and --at both say when to start" in refused.stderr
     for name in ("in", "delay"):
         answer = house.web.post("/api/v1/jobs/job/runs", json={name: "1h", "at": "23:00"})
         assert answer.json()["error"]["message"] == "in and at both say when to start"
@@ -387,15 +387,15 @@ def test_every_list_takes_every_filter(house: House, runs: list[dict[str, Any]],
 @pytest.mark.parametrize("field", FILTERS)
 def test_every_list_refuses_the_same_filters_with_the_same_words(house: House, field: str) -> None:
     declared, asked = known_options(RunQuery)[field], FILTERS[field]
-    told = house.project.cli("runs", f"--{field}={asked.wrong}").check(2)
-    assert told.stderr.startswith(f"error: --{field}: ") or field in ("job", *FLAGS)
+    result = house.project.cli("runs", f"--{field}={asked.wrong}").check(2)
+    assert result.stderr.startswith(f"error: --{field}: ") or field in ("job", *FLAGS)
     for name in (field, *declared.former):
         answer = house.web.get("/api/v1/runs", params={name: asked.wrong})
         assert answer.status_code == 422
         assert answer.json()["error"]["message"].startswith(f"{field}: ")
         page = house.web.get("/runs", params={name: asked.wrong})
         assert page.status_code == 422
-        refused = told.stderr if field not in FLAGS else asked.told  # a flag takes no value on the command line
+        refused = result.stderr if field not in FLAGS else asked.told  # a flag takes no value on the command line
         for text in (refused, answer.json()["error"]["message"], html.unescape(page.text)):
             assert asked.told in text
     given: dict[str, Any] = {field: asked.wrong}
@@ -441,10 +441,10 @@ def test_pages_of_the_python_api_follow_each_other(house: House, runs: list[dict
 def test_the_help_is_the_same_everywhere(house: House, verb: str, cls: type, call: Callable[..., Any]) -> None:
     command = root.get_command(click.Context(root), verb)
     assert command is not None
-    cli = {option: each for each in command.params for option in each.opts}
+    cli = {option: param for param in command.params for option in param.opts}
     described = house.web.get("/api/v1/openapi.json").json()
     body = described["components"]["schemas"]["NewRun"]["properties"]
-    query = {each["name"]: each for each in described["paths"]["/api/v1/runs"]["get"]["parameters"]}
+    query = {parameter["name"]: parameter for parameter in described["paths"]["/api/v1/runs"]["get"]["parameters"]}
     rest = body if cls is SubmitOptions else query
     page = html.unescape(house.web.get("/jobs/held" if cls is SubmitOptions else "/runs").text)
     reference = (HELP / "submit-and-filter.md").read_text("utf-8")
@@ -462,7 +462,7 @@ def test_the_help_is_the_same_everywhere(house: House, verb: str, cls: type, cal
 
 def test_the_description_of_the_body_is_closed(house: House) -> None:
     described = house.web.get("/api/v1/openapi.json").json()["components"]["schemas"]["NewRun"]
-    names = {name for each in options_of(SubmitOptions) for name in (each.key, *each.former)}
+    names = {name for option in options_of(SubmitOptions) for name in (option.key, *option.former)}
     assert set(described["properties"]) == names | {"params"}
     assert described["additionalProperties"] is False
     assert json.dumps(described)

@@ -111,8 +111,8 @@ def nested(depth: int) -> bytes:
 def hostile(body: bytes | str = b"[[], {}, {}]", **properties: Any) -> amqp.Message:
     """Return a message; its headers are those of a sound one, or these."""
     headers = {"task": "add", "id": str(uuid4()), **properties.pop("headers", {})}
-    said = {"content_type": "application/json", "content_encoding": "utf-8", "application_headers": headers}
-    return amqp.Message(body, **{**said, **properties})
+    defaults = {"content_type": "application/json", "content_encoding": "utf-8", "application_headers": headers}
+    return amqp.Message(body, **{**defaults, **properties})
 
 
 HOSTILE = [
@@ -164,12 +164,12 @@ def test_no_message_ends_a_worker(project: Project, client: Celery, rabbit_host:
 
 def test_a_client_controls_workers(project: Project, client: Celery) -> None:
     with project.worker() as worker:
-        (name,) = (each["name"] for each in project.cli("workers", "--json").check().json)
+        (name,) = (record["name"] for record in project.cli("workers", "--json").check().json)
         wait_until(lambda: client.control.ping(timeout=1.0), PATIENCE, "the worker listens")
         holding = client.send_task("hold")
         wait_until(lambda: holding.state == "STARTED", PATIENCE, "it runs")
         active = client.control.inspect(timeout=5.0).active()
-        assert [each["id"] for each in active[name]] == [holding.id]
+        assert [task["id"] for task in active[name]] == [holding.id]
         [answer] = client.control.broadcast("shutdown", reply=True, limit=1, timeout=PATIENCE)
         assert "shutdown is refused to a plain Celery client" in answer[name]["error"]
         holding.revoke(terminate=True)

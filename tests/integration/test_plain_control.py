@@ -35,8 +35,8 @@ PATIENCE = 30.0
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as each:
-        yield each
+    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def client(server: Server) -> Iterator[Celery]:
 
 def followers(server: Server) -> set[str]:
     """Return the ids of the connections that track keys."""
-    return {each["id"] for each in server.client.client_list() if "t" in each["flags"]}
+    return {connection["id"] for connection in server.client.client_list() if "t" in connection["flags"]}
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
@@ -73,7 +73,7 @@ def test_a_message_of_any_priority_wakes_an_idle_worker(
 def test_what_lies_there_before_the_worker_looks_is_found(write: Callable[..., Project], client: Celery) -> None:
     sent = [client.send_task("add", priority=priority) for priority in (0, 3, 6, 9)]
     with write("shop").worker(concurrency=1), write("other").worker(concurrency=1):
-        assert [each.get(timeout=PATIENCE) for each in sent] == [11] * 4
+        assert [result.get(timeout=PATIENCE) for result in sent] == [11] * 4
         assert client.send_task("add").get(timeout=PATIENCE) == 11
 
 
@@ -84,8 +84,8 @@ def test_a_worker_whose_connection_was_cut_is_woken(
         assert client.send_task("add").get(timeout=PATIENCE) == 11
         wait_until(lambda: followers(server) != set(), PATIENCE, "the worker follows the inbox")
         cut = followers(server)
-        for each in cut:
-            server.client.client_kill_filter(_id=each)
+        for connection_id in cut:
+            server.client.client_kill_filter(_id=connection_id)
         wait_until(lambda: followers(server) - cut != set(), PATIENCE, "the worker follows the inbox again")
         assert client.send_task("add").get(timeout=PATIENCE) == 11
 
@@ -140,7 +140,7 @@ REFUSED = ["shutdown", "pool_grow", "rate_limit", "add_consumer", "memdump", "re
 def test_remote_control_looks_and_does_no_more(write: Callable[..., Project], client: Celery, mode: str) -> None:
     project = write("shop", remote_control=mode)
     with project.worker(concurrency=1) as worker:
-        (name,) = (each["name"] for each in project.cli("workers", "--json").check().json)
+        (name,) = (record["name"] for record in project.cli("workers", "--json").check().json)
 
         def ask(command: str, **options: Any) -> Any:
             (answer,) = client.control.broadcast(

@@ -40,8 +40,8 @@ def test_each_of_ten_priorities_is_served_before_the_lower_ones(make_project: Ca
     priorities = [*range(10), *range(10)]
     random.Random(7).shuffle(priorities)
     ids = [
-        project.submit("note", "-p", f"number={10 * priority + place}", "--priority", str(priority))
-        for priority, place in _numbered(priorities)
+        project.submit("note", "-p", f"number={10 * priority + index}", "--priority", str(priority))
+        for priority, index in _numbered(priorities)
     ]
     served = order(project, ids)
     # Highest first; runs of one priority in the order in which they were submitted.

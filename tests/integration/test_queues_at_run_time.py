@@ -42,7 +42,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 def control(project: Project, *words: str) -> list[dict[str, str]]:
     done = celery_cli("control", *words, "--json", cwd=project.path)
     assert "Traceback" not in done.stderr
-    return [answer for each in json.loads(done.stdout) for answer in each.values()]
+    return [answer for reply in json.loads(done.stdout) for answer in reply.values()]
 
 
 def queues(project: Project) -> set[str]:

@@ -80,27 +80,27 @@ def test_what_is_asked_for_holds_for_all(project: Project) -> None:
     for run in runner.submit_many(
         "count", numbers(2), at=at, expires=60, queue="other", priority=9, project=project.path
     ):
-        told = run.document()
-        assert (told["queue"], told["priority"], told["detail"]) == ("other", 9, told["detail"])
-        assert datetime.fromisoformat(told["eta"]).replace(microsecond=0) == at.replace(microsecond=0)
-        assert told["expires_at"] > told["eta"]
+        document = run.document()
+        assert (document["queue"], document["priority"], document["detail"]) == ("other", 9, document["detail"])
+        assert datetime.fromisoformat(document["eta"]).replace(microsecond=0) == at.replace(microsecond=0)
+        assert document["expires_at"] > document["eta"]
 
 
 def test_a_bad_item_does_not_keep_the_others_back(project: Project) -> None:
     items: list[Any] = [{"n": 0}, {"n": "one"}, {"m": 2}, {"n": 3}]
-    with pytest.raises(PartlySubmitted, match=r"submitted: 2, refused: 2; item 1: .*n: ") as told:
+    with pytest.raises(PartlySubmitted, match=r"submitted: 2, refused: 2; item 1: .*n: ") as raised:
         runner.submit_many("count", items, project=project.path)
     assert params(project) == [0, 3]
-    assert [run is not None for run in told.value.runs] == [True, False, False, True]
-    assert list(told.value.refused) == [1, 2]
-    assert all(isinstance(error, InvalidParams) for error in told.value.refused.values())
-    assert (told.value.stopped_by, told.value.exit_code) == (None, 2)
+    assert [run is not None for run in raised.value.runs] == [True, False, False, True]
+    assert list(raised.value.refused) == [1, 2]
+    assert all(isinstance(error, InvalidParams) for error in raised.value.refused.values())
+    assert (raised.value.stopped_by, raised.value.exit_code) == (None, 2)
 
 
 def test_what_is_no_mapping_is_refused(project: Project) -> None:
-    with pytest.raises(PartlySubmitted) as told:
+    with pytest.raises(PartlySubmitted) as raised:
         runner.submit_many("count", [{"n": 0}, [1], None, "n=1"], project=project.path)  # type: ignore[list-item]
-    assert list(told.value.refused) == [1, 2, 3]
+    assert list(raised.value.refused) == [1, 2, 3]
     assert params(project) == [0]
 
 
@@ -114,11 +114,11 @@ def test_with_keys_the_same_items_again_are_the_same_runs(project: Project) -> N
 
 def test_the_same_key_with_other_params_is_refused(project: Project) -> None:
     items: list[dict[str, Any]] = [{"n": 1, "name": "a"}, {"n": 2, "name": "a"}, {"n": 1, "name": "a"}, {"n": 3}]
-    with pytest.raises(PartlySubmitted) as told:
+    with pytest.raises(PartlySubmitted) as raised:
         runner.submit_many("count", items, key_from="name", project=project.path)
-    assert isinstance(told.value.refused[1], KeyConflict)
-    assert "has no name" in told.value.refused[3].message
-    first, _, third, _ = told.value.runs
+    assert isinstance(raised.value.refused[1], KeyConflict)
+    assert "has no name" in raised.value.refused[3].message
+    first, _, third, _ = raised.value.runs
     assert first.id == third.id
     assert params(project) == [1]
 
@@ -154,12 +154,12 @@ def test_a_pause_ends_it(project: Project) -> None:
         pause(ledger, "count", by="ann")
         yield from numbers(1100, 1100)
 
-    with pytest.raises(PartlySubmitted, match=r"submitted: (500|1000), refused: 0; then it stopped: .*ann") as told:
+    with pytest.raises(PartlySubmitted, match=r"submitted: (500|1000), refused: 0; then it stopped: .*ann") as raised:
         runner.submit_many("count", items(), project=project.path)
     ledger.close()
-    assert isinstance(told.value.stopped_by, JobPaused)
-    assert len(told.value.runs) in (500, 1000)
-    assert params(project) == list(range(len(told.value.runs)))
+    assert isinstance(raised.value.stopped_by, JobPaused)
+    assert len(raised.value.runs) in (500, 1000)
+    assert params(project) == list(range(len(raised.value.runs)))
 
 
 def test_an_error_of_the_items_is_the_callers(project: Project) -> None:
@@ -228,12 +228,12 @@ def test_where_nothing_answers_it_says_where_to_go_on(proxy: Proxy, tmp_path: Pa
         proxy.black_hole()
         yield from numbers(1000, 1000)
 
-    with pytest.raises(PartlySubmitted, match="it is not known whether the next batch was recorded") as told:
+    with pytest.raises(PartlySubmitted, match="it is not known whether the next batch was recorded") as raised:
         runner.submit_many("count", items(), key_from="n", project=project.path)
     proxy.forward()
-    assert isinstance(told.value.stopped_by, Unavailable)
+    assert isinstance(raised.value.stopped_by, Unavailable)
     # The answer to the second batch may have come before, or not.
-    assert len(told.value.runs) in (500, 1000)
+    assert len(raised.value.runs) in (500, 1000)
     # With keys it is safe to start over.
     runner.submit_many("count", numbers(2000), key_from="n", project=project.path)
     assert params(project) == list(range(-1, 2000))

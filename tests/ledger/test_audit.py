@@ -27,7 +27,7 @@ def test_acts_are_kept(bench: Bench) -> None:
     pauses.pause(ledger, "*", by="ann@a", comment="moving")
     pauses.resume(ledger, "*", by="ann@a")
     pauses.resume(ledger, "*", by="eve@c")  # nothing was paused any more
-    told = [(each.act, each.by, each.job, each.id, each.comment) for each in read_acts(ledger, limit=100)]
+    entries = [(entry.act, entry.by, entry.job, entry.id, entry.comment) for entry in read_acts(ledger, limit=100)]
     expected = [
         ("submit", "ann@a", "job", run.id, None),
         ("revoke", "bob@b", "job", run.id, "wrong day"),
@@ -38,13 +38,13 @@ def test_acts_are_kept(bench: Bench) -> None:
         ("resume", "ann@a", "*", None, None),
     ]
     # Several streams: what happened in one millisecond has no order between them.
-    assert sorted(told, key=str) == sorted(expected, key=str)
-    acts = [each[0] for each in told]
+    assert sorted(entries, key=str) == sorted(expected, key=str)
+    acts = [entry[0] for entry in entries]
     assert [act for act in acts if act in ("pause", "resume")] == ["resume", "pause"]
     assert [act for act in acts if act in ("revoke", "terminate")] == ["terminate", "revoke"]
-    assert {each.act for each in read_acts(ledger, limit=9, by="bob")} == {"revoke", "terminate", "forget"}
-    assert {each.act for each in read_acts(ledger, limit=9, run_id=run.id)} == {"submit", "revoke", "forget"}
-    assert {each.act for each in read_acts(ledger, limit=9, job="other")} == {"pause", "resume"}
+    assert {entry.act for entry in read_acts(ledger, limit=9, by="bob")} == {"revoke", "terminate", "forget"}
+    assert {entry.act for entry in read_acts(ledger, limit=9, run_id=run.id)} == {"submit", "revoke", "forget"}
+    assert {entry.act for entry in read_acts(ledger, limit=9, job="other")} == {"pause", "resume"}
     assert read_acts(ledger, limit=9, since=bench.now() + 100) == []
 
 
@@ -67,12 +67,12 @@ def test_asking_again_is_no_act(bench: Bench) -> None:
     ]
     for _ in range(20):
         for by in ("bob@b", "eve@c"):
-            for words in asked:
-                _, left = ledger.revoke(run.id, by=by, **words)
+            for options in asked:
+                _, left = ledger.revoke(run.id, by=by, **options)
                 assert left
-    told = [(act.act, act.by) for act in read_acts(ledger, limit=100, run_id=run.id) if act.act != "submit"]
+    entries = [(act.act, act.by) for act in read_acts(ledger, limit=100, run_id=run.id) if act.act != "submit"]
     # One for the revocation, and one for each signal.
-    assert sorted(told) == [("revoke", "bob@b"), *[("terminate", "bob@b")] * 3]
+    assert sorted(entries) == [("revoke", "bob@b"), *[("terminate", "bob@b")] * 3]
     assert ledger.client.hget(f"{ledger.namespace}:terminating", run.id) == "INT"
     events = ledger.client.xlen(f"{ledger.namespace}:events")
     ledger.revoke(run.id, by="eve@c")
@@ -106,7 +106,7 @@ def test_no_flood_pushes_out_what_administrators_did(bench: Bench, kind: str) ->
             pipe.xadd(f"{ledger.namespace}:audit-{kind}", fields, maxlen=10_000, approximate=True)
         pipe.execute()
     for act in ("pause", *(act for name, act in acts.items() if name != kind)):
-        assert [each.act for each in read_acts(ledger, limit=1, act=act)] == [act]
+        assert [entry.act for entry in read_acts(ledger, limit=1, act=act)] == [act]
 
 
 def test_acts_before_there_were_kinds_are_known(bench: Bench) -> None:

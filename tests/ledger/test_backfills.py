@@ -37,8 +37,8 @@ def test_a_backfill_leaves_the_other_slots_to_the_schedule(place: Place) -> None
     assert filled(place, "00:00", "08:00") == []
     assert place.tick("2026-01-01T09:00") == ["job 01T09:00"]
     before, after = place.runs("job")[:5], place.runs("job")[5:]
-    assert {each.trigger for each in before} == {"backfill"}
-    assert [each.trigger for each in after] == ["schedule", "backfill", "schedule", "schedule", "schedule"]
+    assert {run.trigger for run in before} == {"backfill"}
+    assert [run.trigger for run in after] == ["schedule", "backfill", "schedule", "schedule", "schedule"]
 
 
 @pytest.mark.parametrize("pruned", [False, True], ids=["forgotten", "pruned"])

@@ -129,9 +129,9 @@ def test_replace_ends_one_that_waits_at_once(bench: Bench) -> None:
     first, second = submit(bench, 2, spec(policy="replace"))
     assert states(bench, [first, second]) == ["REVOKED/replaced", "PENDING"]
     assert holders(bench) == [second.id]
-    told = bench.ledger.get(first.id).revocation
-    assert told is not None
-    assert second.id in told["comment"]
+    revocation = bench.ledger.get(first.id).revocation
+    assert revocation is not None
+    assert second.id in revocation["comment"]
 
 
 def test_replace_terminates_one_that_runs_and_waits_until_it_is_dead(bench: Bench) -> None:

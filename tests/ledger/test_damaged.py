@@ -146,13 +146,13 @@ def test_the_doctor_names_and_removes_it(project: Project, opened: Opened, name:
         return  # an error says nothing in SUCCESS
     good = [submit(opened, "job").id, submit(opened, "other").id]
     bad = forge(project, opened, FORGED[name], state)
-    [found] = [each for each in reconcile(ledger) if each.name == "records"]
+    [found] = [finding for finding in reconcile(ledger) if finding.name == "records"]
     assert (found.count, list(found.examples), found.repairable) == (1, [bad], True)
     assert ledger.read([bad])
     reconcile(ledger, mend=True)
     assert ledger.read([bad]) == []
     assert {run.id for run in ledger.read(good)} == set(good)
-    again = {each.name: each.count for each in reconcile(ledger)}
+    again = {finding.name: finding.count for finding in reconcile(ledger)}
     assert again["records"] == again["strays"] == again["indexes"] == 0
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_result(project: Project, opened: Opened, meta: str) -> None:
     assert run.damaged
     assert run.result is None
     json.dumps(run.document(), allow_nan=False)
-    [found] = [each for each in reconcile(opened.ledger) if each.name == "records"]
+    [found] = [finding for finding in reconcile(opened.ledger) if finding.name == "records"]
     assert list(found.examples) == [bad]
 
 
@@ -235,11 +235,11 @@ def test_a_record_under_what_is_no_id(project: Project, opened: Opened, run_id: 
 def test_the_command_line_lists_the_others(project: Project, opened: Opened, words: tuple[str, ...]) -> None:
     good = submit(opened, "other").id
     made = [forge(project, opened, fields, state) for fields in FORGED.values() for state in STATES]
-    told = project.cli(*words, *(("--limit", "500") if words[0] == "runs" else ())).check()
-    assert "Traceback" not in told.stderr
+    result = project.cli(*words, *(("--limit", "500") if words[0] == "runs" else ())).check()
+    assert "Traceback" not in result.stderr
     if words[0] == "runs":
-        assert all(run_id[:8] in told.stdout for run_id in (good, *made))
-        assert "damaged" in told.stdout
+        assert all(run_id[:8] in result.stdout for run_id in (good, *made))
+        assert "damaged" in result.stdout
 
 
 def test_the_command_line_tells_what_is_damaged_and_removes_it(project: Project, opened: Opened) -> None:
@@ -252,8 +252,8 @@ def test_the_command_line_tells_what_is_damaged_and_removes_it(project: Project,
     assert "damaged" in refused.stderr
     with pytest.raises(UsageError, match="damaged"):
         rerun(opened, final)
-    told = project.cli("doctor")
-    assert bad in told.stdout
+    result = project.cli("doctor")
+    assert bad in result.stdout
     project.cli("doctor", "--repair")
     project.cli("status", bad).check(4)
     project.cli("status", good).check()
@@ -267,7 +267,7 @@ def test_the_web_lists_the_others(project: Project, opened: Opened) -> None:
     with serving(project) as web, web.client() as client:
         listed = client.get("/api/v1/runs?limit=500")
         assert listed.status_code == 200, listed.text
-        found = {each["id"]: each.get("damaged") for each in listed.json()["runs"]}
+        found = {run["id"]: run.get("damaged") for run in listed.json()["runs"]}
         assert set(found) == {good, *made}
         assert found[good] is None
         for run_id in made:
@@ -376,8 +376,8 @@ def test_damaged_records_of_the_fleet_hide_no_other(project: Project, opened: Op
         ("logs", run_id),
         ("why", run_id),
     ):
-        told = project.cli(*words).check()
-        assert "Traceback" not in told.stderr
+        result = project.cli(*words).check()
+        assert "Traceback" not in result.stderr
     assert "x" in project.cli("logs", run_id).stdout
     assert project.cli("workers", "--json").json
     assert project.cli("doctor").exit_code == 1

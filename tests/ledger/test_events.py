@@ -15,9 +15,9 @@ from tests.support.bench import Bench
 def until(found: Iterator[Event | Gap | None], count: int) -> list[Event | Gap]:
     """Return ``count`` events and gaps."""
     shown: list[Event | Gap] = []
-    for each in found:
-        if each is not None:
-            shown.append(each)
+    for event in found:
+        if event is not None:
+            shown.append(event)
         if len(shown) == count:
             break
     return shown
@@ -34,14 +34,14 @@ def test_each_transition_is_told_once_and_any_of_them_can_be_gone_on_after(bench
     bench.attempts.succeed(run.id, token, "1")
     shown = until(before.follow(), 3)
     assert states(shown) == ["PENDING", "STARTED", "SUCCESS"]
-    assert [each.attempt for each in shown if isinstance(each, Event)] == [0, 1, 1]
+    assert [event.attempt for event in shown if isinstance(event, Event)] == [0, 1, 1]
     first = shown[0]
     assert isinstance(first, Event)
     assert first.document()["id"] == run.id
     assert until(Events(bench.ledger, first.event).follow(), 2) == shown[1:]
     assert until(Events(bench.ledger, "0").follow(), 3) == shown
     late = bench.submit()
-    assert [each.id for each in until(before.follow(), 1) if isinstance(each, Event)] == [late.id]
+    assert [event.id for event in until(before.follow(), 1) if isinstance(event, Event)] == [late.id]
 
 
 def test_nothing_is_lost_where_connections_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_nothing_is_lost_where_connections_are(bench: Bench, monkeypatch: pytest
     monkeypatch.setattr(events, "_read", breaks)
     runs.append(bench.submit().id)
     shown = until(events.follow(), 4)
-    assert [each.id for each in shown if isinstance(each, Event)] == runs[:4]
+    assert [event.id for event in shown if isinstance(event, Event)] == runs[:4]
 
 
 def test_more_events_than_are_kept_are_a_gap(bench: Bench) -> None:

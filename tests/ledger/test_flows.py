@@ -39,9 +39,9 @@ def flows(bench: Bench) -> FlowBench:
 def found(bench: Bench, *, mend: bool = False) -> dict[str, int]:
     """Return the findings of the doctor, by name."""
     return {
-        each.name: each.count
-        for each in reconcile(bench.ledger, mend=mend)
-        if each.count and each.name != "queue-names"
+        finding.name: finding.count
+        for finding in reconcile(bench.ledger, mend=mend)
+        if finding.count and finding.name != "queue-names"
     }
 
 
@@ -69,8 +69,8 @@ def test_a_flow_under_way_is_sound(bench: Bench, flows: FlowBench) -> None:
 
 def test_step_runs_that_wait_need_a_worker(bench: Bench, flows: FlowBench) -> None:
     flows.run()
-    told = next(check for check in check_workers(bench.ledger, {"runner": "1"}) if check.name == "workers")
-    assert told.what.startswith("4 runs waiting, and no worker is alive")
+    check = next(check for check in check_workers(bench.ledger, {"runner": "1"}) if check.name == "workers")
+    assert check.what.startswith("4 runs waiting, and no worker is alive")
 
 
 def test_a_flow_that_has_ended_is_sound(bench: Bench, flows: FlowBench) -> None:
@@ -369,9 +369,9 @@ def test_an_ending_while_the_flow_is_read_is_not_lost(bench: Bench, flows: FlowB
     taken = [flows.take() for _ in range(3)]
     read = read_flow(bench.ledger, flow)
     assert read is not None
-    for each in taken:
-        assert each is not None
-        flows.settle(each, 1)
+    for attempt in taken:
+        assert attempt is not None
+        flows.settle(attempt, 1)
     assert not rest_flow(bench.ledger, read)
     assert flows.outbox() == [flow]
     flows.advance(flow)
@@ -456,13 +456,15 @@ def test_a_plain_run_pays_nothing_for_flows(bench: Bench) -> None:
         bench.ledger.forget(run.id)
         client.echo("over")
         seen = []
-        for told in monitor.listen():
-            if told["command"].startswith("ECHO"):
+        for call in monitor.listen():
+            if call["command"].startswith("ECHO"):
                 break
-            if told["client_type"] == "lua":
-                seen.append(str(told["command"]))
-    assert any("ZADD" in each for each in seen)
-    assert [each for each in seen if ":flow" in each or ":step" in each or ":removed-flows" in each] == []
+            if call["client_type"] == "lua":
+                seen.append(str(call["command"]))
+    assert any("ZADD" in command for command in seen)
+    assert [
+        command for command in seen if ":flow" in command or ":step" in command or ":removed-flows" in command
+    ] == []
 
 
 def test_progress_is_read_of_whatever_stands_there() -> None:

@@ -27,13 +27,13 @@ _FUNCTION = re.compile(r"^local function (\w+_key)\(([\w, ]+)\) return (.*) end$
 def in_lua() -> dict[str, str]:
     """Return the keys in Lua, each with its arguments in braces, by name; constants in lower case."""
     text = (LUA / "keys.lua").read_text()
-    found = {name.lower(): joined(words) for name, words in _CONSTANT.findall(text)}
-    return found | {name: joined(words) for name, _, words in _FUNCTION.findall(text)}
+    found = {name.lower(): joined(expression) for name, expression in _CONSTANT.findall(text)}
+    return found | {name: joined(expression) for name, _, expression in _FUNCTION.findall(text)}
 
 
-def joined(words: str) -> str:
+def joined(expression: str) -> str:
     """Return the key that ``NS .. ':run:' .. id`` makes, with ``{}`` for an argument."""
-    parts = words.split(" .. ")
+    parts = expression.split(" .. ")
     return "".join(part.strip("'") if part[0] == "'" else "ns" if part == "NS" else "{}" for part in parts)
 
 

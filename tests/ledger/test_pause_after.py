@@ -33,10 +33,10 @@ def test_that_many_failures_in_a_row_pause_the_job(bench: Bench) -> None:
     assert not is_paused(bench)
     [last] = ends(bench, FAILURE)
     held = read_pauses(bench.ledger)["job"]
-    words = "3 runs in a row ended in FAILURE (pause_after)"
-    assert (held.by, held.comment, held.ends) == ("runner", words, None)
+    comment = "3 runs in a row ended in FAILURE (pause_after)"
+    assert (held.by, held.comment, held.ends) == ("runner", comment, None)
     [act] = read_acts(bench.ledger, limit=10, act="pause")
-    assert (act.by, act.job, act.id, act.comment) == ("runner", "job", last, words)
+    assert (act.by, act.job, act.id, act.comment) == ("runner", "job", last, comment)
     with pytest.raises(JobPaused, match="runner"):
         bench.submit(job=JOB)
 
@@ -75,7 +75,7 @@ def test_failures_reported_at_once_and_again_pause_once(bench: Bench) -> None:
     runs = [bench.submit(job=JOB) for _ in range(3)]
     held = [(run, bench.start(run)) for run in runs]
     with ThreadPoolExecutor(12) as herd:
-        list(herd.map(lambda each: bench.attempts.fail(each[0].id, each[1], "exception", ERROR), held * 8))
+        list(herd.map(lambda pair: bench.attempts.fail(pair[0].id, pair[1], "exception", ERROR), held * 8))
     assert is_paused(bench)
     assert sorted(bench.ledger.get(run.id).failures_in_row or 0 for run in runs) == [1, 2, 3]
     assert len(read_acts(bench.ledger, limit=10, act="pause")) == 1

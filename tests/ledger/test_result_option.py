@@ -91,7 +91,9 @@ def test_other_plain_keys_become_text(key: Any, text: str) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("around", [lambda each: each, lambda each: [{"deep": (each,)}]], ids=["top", "deep"])
+@pytest.mark.parametrize(
+    "around", [lambda mapping: mapping, lambda mapping: [{"deep": (mapping,)}]], ids=["top", "deep"]
+)
 def test_keys_that_become_the_same_are_refused(mapping: Any, same: str, around: Callable[[Any], Any]) -> None:
     with pytest.raises(ResultNotKept, match=same) as refused:
         write_result(around(mapping), LIMIT)

@@ -44,11 +44,11 @@ def test_a_slot_makes_one_run(place: Place) -> None:
 
 def test_two_hosts_make_one_run(place: Place, tmp_path: Path) -> None:
     other = place.another(tmp_path / "b")
-    for each in (place, other):
-        each.write("often: {schedule: {every: 1m}}")
-        each.tick("2026-01-01T00:00")
+    for checkout in (place, other):
+        checkout.write("often: {schedule: {every: 1m}}")
+        checkout.tick("2026-01-01T00:00")
     for minute in range(1, 9):
-        made = [each.tick(f"2026-01-01T00:{minute:02}") for each in (place, other)]
+        made = [checkout.tick(f"2026-01-01T00:{minute:02}") for checkout in (place, other)]
         assert made == [[f"often 01T00:{minute:02}"], []]
         place, other = other, place
 
@@ -100,9 +100,9 @@ def test_a_roll_out_loses_no_slot(place: Place, tmp_path: Path) -> None:
     made = []
     place.tick("2026-01-01T00:00")
     for second in range(10, 900, 10):
-        for each in (place, other):
-            each.now = ms("2026-01-01T00:00") + second * 1000
-            made += each.tick()
+        for checkout in (place, other):
+            checkout.now = ms("2026-01-01T00:00") + second * 1000
+            made += checkout.tick()
     found = {(slot.minute, slot.second) for slot in place.slots("job")}
     assert {(minute, 0) for minute in range(1, 15)} <= found
     assert {(second // 60, second % 60) for second in range(90, 890, 90)} <= found
@@ -305,15 +305,15 @@ def test_ten_days_of_schedulers_and_ticks_that_are_killed(place: Place) -> None:
                     kills += 1
                     next_kill = time.monotonic() + chance.uniform(0.1, 0.4)
         finally:
-            for each in swarm:
-                each.kill()
-                each.wait()
+            for process in swarm:
+                process.kill()
+                process.wait()
     end = begin + days * 86_400_000
     place.now = end
     place.tick()
     assert kills >= 5
     for name, job in place.engine().catalog.jobs.items():
-        after, until = (datetime.fromtimestamp(each / 1000, UTC) for each in (begin, end))
+        after, until = (datetime.fromtimestamp(timestamp / 1000, UTC) for timestamp in (begin, end))
         assert place.slots(name) == list(merged(timetables(job.schedule, "UTC", no_calendars), after, until)), name
     # One of them has 25 hours.
     assert [run.params for run in place.runs("day")] == [{"day": f"2026-10-{day:02}"} for day in range(20, 30)]

@@ -115,7 +115,7 @@ for package in ("runner.ledger", "runner.delivery", "runner.ledger.health"):
     for each in sorted(file.name for file in (files(package) / "lua").iterdir() if file.name.endswith(".lua")):
         print(each, digest(package, each.removesuffix(".lua")))
 """
-    told = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
@@ -125,8 +125,8 @@ for package in ("runner.ledger", "runner.delivery", "runner.ledger.health"):
         ).stdout
         for seed in range(1, 5)
     }
-    assert len(told) == 1
-    assert "take.lua" in told.pop()
+    assert len(outputs) == 1
+    assert "take.lua" in outputs.pop()
 
 
 def test_flags_stay_on_the_first_line() -> None:

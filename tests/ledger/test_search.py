@@ -43,14 +43,14 @@ def write_runs(ledger: Ledger, count: int, spread: int) -> list[tuple[int, str, 
             if state != "SUCCESS":
                 record["reason"] = {"FAILURE": "timeout", "REVOKED": "expired"}[state]
             if state == "FAILURE":
-                told = {"type": "OSError", "message": rng.choice(("Disk is Füll", "no route")), "traceback": None}
-                record["error"] = json.dumps(told)
+                error = {"type": "OSError", "message": rng.choice(("Disk is Füll", "no route")), "traceback": None}
+                record["error"] = json.dumps(error)
             pipe.hset(f"{prefix}:run:{run_id}", mapping=encodable(record))
             pipe.zadd(f"{prefix}:state:{state}", {run_id: at})
             pipe.zadd(f"{prefix}:job:{record['job']}:{state}", {run_id: at})
             made.append((at, run_id, record))
         pipe.execute()
-    return sorted(made, key=lambda each: each[:2], reverse=True)
+    return sorted(made, key=lambda entry: entry[:2], reverse=True)
 
 
 CASES: list[tuple[dict[str, Any], Callable[[dict[str, str]], bool]]] = [
@@ -117,7 +117,7 @@ def test_one_page_looks_at_so_many_and_says_how_far_it_came(
 
 
 def test_longest_first(bench: Bench, runs: list[tuple[int, str, dict[str, str]]]) -> None:
-    by_time = sorted(runs, key=lambda each: int(each[2]["finished_at"]) - each[0], reverse=True)
+    by_time = sorted(runs, key=lambda entry: int(entry[2]["finished_at"]) - entry[0], reverse=True)
     page = search(bench.ledger, RunQuery(sort="longest"), limit=9)
     assert [run.id for run in page.runs] == [run_id for _, run_id, _ in by_time[:9]]
 

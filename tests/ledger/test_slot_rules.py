@@ -47,7 +47,7 @@ def test_a_window_around_a_change_of_the_clock(place: Place) -> None:
     place.write('again: {schedule: {cron: "*/30 * * * *", only: [{from: "01:30", to: "03:30"}], <<: *all}}')
     assert place.tick("2026-10-24T12:00") == []
     # Three o'clock becomes two: an hour more.
-    assert place.tick("2026-10-25T12:00") == [f"again 2{each}" for each in OCTOBER]
+    assert place.tick("2026-10-25T12:00") == [f"again 2{slot}" for slot in OCTOBER]
 
 
 OCTOBER = ["4T23:30", "5T00:00", "5T00:30", "5T01:00", "5T01:30", "5T02:00"]
@@ -55,11 +55,11 @@ OCTOBER = ["4T23:30", "5T00:00", "5T00:30", "5T01:00", "5T01:30", "5T02:00"]
 
 def test_hosts_with_different_calendars_make_one_run_for_a_slot(place: Place, tmp_path: Path) -> None:
     other = host(place.another(tmp_path / "b"), "2026-01-03\n")
-    for each in (place, other):
-        each.write("daily: {schedule: {cron: '0 2 * * *', except: ['calendar:closed'], <<: *all}}")
-        each.tick("2026-01-01T00:00")
-    made = [each.tick(f"2026-01-0{day}T01:00") for day in range(1, 5) for each in (place, other)]
-    assert sorted(slot for each in made for slot in each) == [f"daily 0{day}T01:00" for day in range(1, 5)]
+    for checkout in (place, other):
+        checkout.write("daily: {schedule: {cron: '0 2 * * *', except: ['calendar:closed'], <<: *all}}")
+        checkout.tick("2026-01-01T00:00")
+    made = [checkout.tick(f"2026-01-0{day}T01:00") for day in range(1, 5) for checkout in (place, other)]
+    assert sorted(slot for slots in made for slot in slots) == [f"daily 0{day}T01:00" for day in range(1, 5)]
     assert len(place.slots("daily")) == 4
 
 

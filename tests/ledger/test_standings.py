@@ -88,8 +88,8 @@ def test_the_cost_does_not_depend_on_how_many_runs_there_are(bench: Bench) -> No
         read_standings(bench.ledger, jobs)
         count_states(bench.ledger)
         longest_running(bench.ledger, 2)
-        told: dict[str, Any] = bench.ledger.client.info("commandstats")
-        return {name: each["calls"] for name, each in told.items() if name.startswith(("cmdstat_z", "cmdstat_hm"))}
+        stats: dict[str, Any] = bench.ledger.client.info("commandstats")
+        return {name: stat["calls"] for name, stat in stats.items() if name.startswith(("cmdstat_z", "cmdstat_hm"))}
 
     def fill() -> None:
         for job in jobs:

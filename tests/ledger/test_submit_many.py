@@ -68,7 +68,7 @@ def everything(ledger: Ledger, ids: list[str]) -> dict[str, Any]:
     readers: dict[str, Callable[[str], Any]] = {
         "string": lambda key: said(client.get(key)),
         "hash": lambda key: sorted(map(said, client.hgetall(key).items())),
-        "list": lambda key: [said(each) for each in client.lrange(key, 0, -1)],
+        "list": lambda key: [said(element) for element in client.lrange(key, 0, -1)],
         "set": lambda key: sorted(client.smembers(key)),
         "zset": lambda key: sorted(map(said, client.zrange(key, 0, -1))),
         "stream": lambda key: [said(fields) for _, fields in client.xrange(key) or []],
@@ -89,19 +89,21 @@ def everything(ledger: Ledger, ids: list[str]) -> dict[str, Any]:
 def test_a_batch_leaves_what_single_submissions_leave(bench: Bench, other: Ledger, name: str, options: str) -> None:
     job, asked = JOBS[name], OPTIONS[options]
     batch = entries(*PARAMS, key=lambda params: f"{params['n']}" if "text" not in params else "text")
-    singly = [other.submit(common(job, **asked, id=each.id, params=each.params, key=each.key)) for each in batch]
-    expected = everything(other, [each.id for each in batch])
-    for each in batch:
-        other.client.delete(f"celery-task-meta-{each.id}")
+    singly = [other.submit(common(job, **asked, id=entry.id, params=entry.params, key=entry.key)) for entry in batch]
+    expected = everything(other, [entry.id for entry in batch])
+    for entry in batch:
+        other.client.delete(f"celery-task-meta-{entry.id}")
     together = made(bench, job, batch, **asked)
-    assert [(each.id, each.duplicate) for each in together] == [(each.id, each.duplicate) for each in singly]
-    assert everything(bench.ledger, [each.id for each in batch]) == expected
+    assert [(outcome.id, outcome.duplicate) for outcome in together] == [
+        (outcome.id, outcome.duplicate) for outcome in singly
+    ]
+    assert everything(bench.ledger, [entry.id for entry in batch]) == expected
 
 
 def test_messages_wait_in_the_order_of_the_batch(bench: Bench) -> None:
     batch = entries(*({"n": n} for n in range(500)))
     made(bench, PLAIN, batch)
-    assert bench.messages() == [each.id for each in batch]
+    assert bench.messages() == [entry.id for entry in batch]
     assert bench.claimed_id() == batch[0].id
 
 
@@ -118,8 +120,10 @@ def test_the_same_key_twice_in_a_batch_is_one_run(bench: Bench) -> None:
 def test_the_same_batch_again_makes_nothing(bench: Bench) -> None:
     batch = entries({"n": 1}, {"n": 2})
     for _ in range(2):
-        assert [(each.id, each.duplicate) for each in made(bench, PLAIN, batch)] == [(e.id, False) for e in batch]
-    assert bench.messages() == [each.id for each in batch]
+        assert [(outcome.id, outcome.duplicate) for outcome in made(bench, PLAIN, batch)] == [
+            (e.id, False) for e in batch
+        ]
+    assert bench.messages() == [entry.id for entry in batch]
 
 
 def test_a_paused_job_refuses_new_runs_and_knows_the_old_ones(bench: Bench) -> None:
@@ -150,8 +154,8 @@ def test_the_audit_log_has_one_entry_for_a_batch(bench: Bench) -> None:
 def test_watchers_are_told_of_each_run(bench: Bench) -> None:
     batch = entries(*({"n": n} for n in range(20)))
     made(bench, PLAIN, batch)
-    told = [fields or {} for _, fields in bench.ledger.client.xrange(f"{bench.ledger.namespace}:events") or []]
-    assert [(fields["id"], fields["state"]) for fields in told] == [(each.id, "PENDING") for each in batch]
+    events = [fields or {} for _, fields in bench.ledger.client.xrange(f"{bench.ledger.namespace}:events") or []]
+    assert [(fields["id"], fields["state"]) for fields in events] == [(entry.id, "PENDING") for entry in batch]
 
 
 def test_every_run_is_counted(bench: Bench) -> None:
@@ -163,7 +167,7 @@ def test_every_run_is_counted(bench: Bench) -> None:
 def test_they_can_be_read_and_run_like_any_other(bench: Bench) -> None:
     batch = entries({"n": 1}, {"n": 2})
     made(bench, PLAIN, batch)
-    runs = bench.ledger.get_many([each.id for each in batch])
+    runs = bench.ledger.get_many([entry.id for entry in batch])
     assert [(run.state, run.params, run.trigger) for run in runs] == [(State.PENDING, {"n": n}, "cli") for n in (1, 2)]
     token = bench.start(runs[1])
     bench.attempts.succeed(runs[1].id, token, "1")

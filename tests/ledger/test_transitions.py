@@ -285,14 +285,14 @@ def test_attempts_that_are_over_are_told_while_the_run_goes_on(bench: Bench) -> 
     bench.ledger.script("hand_back", 0, "the worker stops", "", bench.start(run))
     bench.attempts.succeed(run.id, bench.start(run), "1")
     past = bench.ledger.get(run.id).past_attempts
-    assert [(each["attempt"], each["worker"], each["outcome"]) for each in past] == [
+    assert [(attempt["attempt"], attempt["worker"], attempt["outcome"]) for attempt in past] == [
         (1, "w1", "retry"),
         (2, "w1", "lost"),
         (3, "w1", "handed_back"),
     ]
     # 300 bytes of an error, and no character cut through.
-    assert [each["error"] for each in past] == ["ValueError: " + "路" * 96 + "…", None, None]
-    assert all(each["started_at"] <= each["ended_at"] for each in past)
+    assert [attempt["error"] for attempt in past] == ["ValueError: " + "路" * 96 + "…", None, None]
+    assert all(attempt["started_at"] <= attempt["ended_at"] for attempt in past)
 
 
 def test_no_more_than_the_last_twenty_attempts_are_told(bench: Bench) -> None:
@@ -815,9 +815,9 @@ def test_a_clock_that_was_set_back_does_not_hold_up_the_sweep_for_long(bench: Be
 def test_a_long_progress_message_is_cut(bench: Bench) -> None:
     run = bench.submit()
     bench.attempts.progress(run.id, bench.start(run), 0.5, "ü" * 100_000)
-    told = bench.ledger.get(run.id).progress
-    assert told is not None
-    assert told["message"] == "ü" * 499 + "…"
+    progress = bench.ledger.get(run.id).progress
+    assert progress is not None
+    assert progress["message"] == "ü" * 499 + "…"
 
 
 def test_a_record_holds_nothing_that_most_records_have(bench: Bench) -> None:

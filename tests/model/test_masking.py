@@ -21,7 +21,7 @@ from runner.model.masking import LEVELS, MASK, Masker
 
 
 def by_character(form: str) -> Callable[[str], str]:
-    return lambda text: "".join(form.format(ord(each)) for each in text)
+    return lambda text: "".join(form.format(ord(char)) for char in text)
 
 
 def in_utf16(text: str) -> str:
@@ -31,8 +31,8 @@ def in_utf16(text: str) -> str:
 
 def lower_percent(text: str) -> str:
     return "".join(
-        each if each.isascii() and each.isalnum() else "".join(f"%{byte:02x}" for byte in each.encode())
-        for each in text
+        char if char.isascii() and char.isalnum() else "".join(f"%{byte:02x}" for byte in char.encode())
+        for char in text
     )
 
 
@@ -70,7 +70,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "html, HEX": by_character("&#X{:04X};"),
     "shell": shlex.quote,
     "shell, other": lambda text: "'" + text.replace("'", "'\\''") + "'",
-    "shell, backslashes": lambda text: "".join(each if each.isalnum() else f"\\{each}" for each in text),
+    "shell, backslashes": lambda text: "".join(char if char.isalnum() else f"\\{char}" for char in text),
     "yaml": in_yaml,
     "yaml, single": lambda text: in_yaml(text, default_style="'"),
     "yaml, double": lambda text: in_yaml(text, default_style='"'),
@@ -138,9 +138,9 @@ def test_any_secret_in_any_three_encodings(secret: str, chain: list[str], before
 @given(st.text(max_size=60), st.sampled_from(SECRETS))
 def test_what_holds_no_secret_stays_as_it_is(text: str, secret: str) -> None:
     masker = Masker([secret])
-    for each in (text, json.dumps(text), repr(text.encode("utf-8", "replace")), quote(text, errors="replace")):
-        if not masker.finds(each):
-            assert masker.text(each) == each
+    for form in (text, json.dumps(text), repr(text.encode("utf-8", "replace")), quote(text, errors="replace")):
+        if not masker.finds(form):
+            assert masker.text(form) == form
 
 
 @pytest.mark.parametrize("name", ENCODINGS)

@@ -37,19 +37,19 @@ def known(draw: st.DrawFn) -> list[Known]:
 
 def part(runs: list[Known], after: Position | None, *, newest: bool, limit: int, look: int) -> Part:
     """Return the answer of a source of runs, as ledger and archive do."""
-    ordered = sorted(runs, key=lambda each: placed(each.run), reverse=newest)
-    places = [placed(each.run) for each in ordered]
+    ordered = sorted(runs, key=lambda entry: placed(entry.run), reverse=newest)
+    positions = [placed(entry.run) for entry in ordered]
     left = [
-        each
-        for each, place in zip(ordered, places, strict=True)
-        if after is None or (place < after if newest else place > after)
+        entry
+        for entry, position in zip(ordered, positions, strict=True)
+        if after is None or (position < after if newest else position > after)
     ]
     found: list[Run] = []
     looked = 0
-    for each in left[:look]:
+    for entry in left[:look]:
         looked += 1
-        if each.fits:
-            found.append(each.run)
+        if entry.fits:
+            found.append(entry.run)
         if len(found) == limit:
             break
     over = looked == len(left)
@@ -57,9 +57,9 @@ def part(runs: list[Known], after: Position | None, *, newest: bool, limit: int,
 
 
 def placed(run: Run) -> Position:
-    place = position_of(run)
-    assert place is not None
-    return place
+    position = position_of(run)
+    assert position is not None
+    return position
 
 
 @given(known(), st.booleans(), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9))
@@ -67,9 +67,9 @@ def placed(run: Run) -> Position:
 def test_every_run_comes_once_and_in_order(
     runs: list[Known], newest: bool, limit: int, look_ledger: int, look_archive: int
 ) -> None:
-    ledger = [each for each in runs if each.in_ledger]
-    archive = [each for each in runs if each.in_archive]
-    wanted = sorted((placed(each.run) for each in runs if each.fits), reverse=newest)
+    ledger = [entry for entry in runs if entry.in_ledger]
+    archive = [entry for entry in runs if entry.in_archive]
+    wanted = sorted((placed(entry.run) for entry in runs if entry.fits), reverse=newest)
     found: list[Position] = []
     after: Position | None = None
     for _ in range(2 * len(runs) + 2):

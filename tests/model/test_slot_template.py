@@ -69,14 +69,14 @@ def test_what_a_placeholder_stands_for(zone: str, slot: str, written: Any, value
 
 
 def faults_of(written: Any) -> list[str]:
-    told: list[str] = []
+    messages: list[str] = []
 
     def report(path: Path, message: str, *, on_key: bool = False) -> None:
-        told.append(str(message))
+        messages.append(str(message))
 
     read = SlotTemplate().read(written, (), report)
-    assert (read is INVALID) == bool(told)
-    return told
+    assert (read is INVALID) == bool(messages)
+    return messages
 
 
 SLOTS = st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))

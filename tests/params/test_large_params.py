@@ -59,9 +59,9 @@ def test_no_schema_takes_more_than_its_time() -> None:
     # In a process of its own, which can be ended: what is quadratic here takes minutes.
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=150)
     assert done.stderr == ""
-    *told, expected = done.stdout.splitlines()
-    assert told[-1] == "undeclared False"
-    assert str([line.endswith("True") for line in told[:-1]]) == expected
+    *lines, expected = done.stdout.splitlines()
+    assert lines[-1] == "undeclared False"
+    assert str([line.endswith("True") for line in lines[:-1]]) == expected
 
 
 @pytest.mark.parametrize(

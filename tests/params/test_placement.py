@@ -52,7 +52,7 @@ def job(task: str, kwargs: dict[str, Any], **options: Any) -> JobSpec:
 
 
 def places(task: str, kwargs: dict[str, Any], **options: Any) -> list[tuple[str | int, ...]]:
-    return [each.path for each in misplaced(job(task, kwargs, **options))]
+    return [found.path for found in misplaced(job(task, kwargs, **options))]
 
 
 COMMANDS_ALLOWED: list[list[Any]] = [
@@ -311,7 +311,7 @@ def test_a_placeholder_that_may_stand_in_a_stock_task(task: str, kwargs: dict[st
 def test_a_placeholder_that_may_not_stand_in_a_stock_task(
     task: str, kwargs: dict[str, Any], place: tuple[str | int, ...]
 ) -> None:
-    assert [each for each in places(task, kwargs) if each[0] != "params"] == [("kwargs", *place)]
+    assert [path for path in places(task, kwargs) if path[0] != "params"] == [("kwargs", *place)]
     assert places(task, kwargs, unsafe=True) == []
 
 
@@ -427,7 +427,7 @@ def test_a_variable_in_an_argument_that_seems_to_be_a_secret_is_told(name: str) 
         job(PYTHON, {"file": "a.py", "args": [f"${{env.{name}}}"]}),
     ):
         assert not list(misplaced(spec))
-        [warning] = [each.message for each in advice_for(spec)]
+        [warning] = [fault.message for fault in advice_for(spec)]
         assert "seems to be a secret" in warning
     for spec in (
         job(SHELL, {"command": ["ls", "${env.HOME}", "${env.TOKENIZER}", "${env.PWD}"]}),
@@ -458,8 +458,8 @@ def test_each_is_told_with_line_and_column_also_in_defaults(tmp_path: Path) -> N
     catalog = load_files([path], base=tmp_path)
     assert sorted(catalog.jobs) == ["b", "d", "e"]
     assert sorted(catalog.broken) == sorted(catalog.misplaced) == ["a", "c"]
-    told = [(problem.line, problem.column, problem.path) for problem in catalog.problems]
-    assert told == [(7, 3, "jobs.a.kwargs.command[1]"), (11, 13, "jobs.c.env.PATH")]
+    positions = [(problem.line, problem.column, problem.path) for problem in catalog.problems]
+    assert positions == [(7, 3, "jobs.a.kwargs.command[1]"), (11, 13, "jobs.c.env.PATH")]
     assert list(catalog.unsafe()) == ["d"]
 
 
@@ -512,12 +512,12 @@ def test_a_function_that_runs_what_it_is_given_takes_nothing_of_a_submitter(task
     target: Any = load_target(task)
     wrapped = functools.wraps(target)(lambda **options: None)
     method = target.__call__ if not isinstance(target, type) else target
-    for each in (target, functools.partial(functools.partial(target, 1), check=True), wrapped, method):
+    for function in (target, functools.partial(functools.partial(target, 1), check=True), wrapped, method):
         spec = job("ours.tasks:run", {})
         assert not list(misplaced(spec))
         with pytest.raises(TargetError, match=r"params\.text: would (become code or a command|be passed)"):
-            refuse_misplaced(spec, each)
-        refuse_misplaced(job("ours.tasks:run", {}, unsafe=True), each)
+            refuse_misplaced(spec, function)
+        refuse_misplaced(job("ours.tasks:run", {}, unsafe=True), function)
 
 
 @pytest.mark.parametrize("task", ["time:sleep", "os:getpid", "os:remove", "shop.subprocess:run", "code.reports:build"])
@@ -592,13 +592,13 @@ def test_every_job_of_this_repository_is_allowed() -> None:
 
 
 def test_items_that_are_written_out_are_judged_as_they_stand() -> None:
-    def schema(each: Any, **params: Any) -> dict[str, Any]:
-        return item_schema(each, {name: Param(name, schema) for name, schema in params.items()})
+    def schema(items: Any, **params: Any) -> dict[str, Any]:
+        return item_schema(items, {name: Param(name, schema) for name, schema in params.items()})
 
     assert schema(("eu", "us-1")) == schema(("eu", "us-1", "de")) != {}
     assert is_harmless(Param("item", schema(("eu", "us-1", 5, True))))
     assert is_number(Param("item", schema((1, 2.5))))
-    for each in (
+    for items in (
         ("-x", "eu"),
         ("eu", "a b"),
         ("${params.x}",),
@@ -607,6 +607,6 @@ def test_items_that_are_written_out_are_judged_as_they_stand() -> None:
         "${steps.a.result}",
         "${params.x}",
     ):
-        assert not is_harmless(Param("item", schema(each))), each
+        assert not is_harmless(Param("item", schema(items))), items
     assert schema("${params.x}", x={"type": "array", "items": {"enum": ["a"]}}) == {"enum": ["a"]}
     assert schema({"a": ("eu",), "b": "${steps.c.result}"})["properties"].keys() == {"a"}

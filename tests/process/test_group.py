@@ -70,8 +70,8 @@ def guarded() -> Iterator[Callable[[str], Guarded]]:
         return started[-1]
 
     yield start
-    for each in started:
-        each.close()
+    for process in started:
+        process.close()
 
 
 START = """
@@ -283,11 +283,11 @@ def test_supervisor_ignores_signals_and_holds_nothing_of_the_parent(guarded: Cal
             return {str(path.readlink()) for path in Path(f"/proc/{supervisor}/fd").iterdir()}
 
         wait_until(
-            lambda: all(each.startswith(("pipe:", "anon_inode:", "/dev/null")) for each in held()),
+            lambda: all(target.startswith(("pipe:", "anon_inode:", "/dev/null")) for target in held()),
             DEADLINE,
             "only its pipe, its pidfd and /dev/null are open",
         )
-        assert sum(each.startswith("pipe:") for each in held()) == 1
+        assert sum(target.startswith("pipe:") for target in held()) == 1
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: is_dead(group), DEADLINE, "the group is killed all the same")
 

@@ -18,8 +18,8 @@ CONTROL = "oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n"
 VMSTAT = "nr_free_pages 5\noom_kill {kills}\nkswapd_steal 0\n"
 
 
-def write(root: Path, place: str, text: str) -> Path:
-    file = root / place
+def write(root: Path, path: str, text: str) -> Path:
+    file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return file

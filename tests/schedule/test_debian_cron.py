@@ -54,7 +54,7 @@ def get_range(text: str, low: int, high: int, names: list[str]) -> set[int]:
     if not every:
         raise Refused(text)
     found = set(range(first, last + 1, every))
-    if any(not low <= each <= high for each in (first, last)):
+    if any(not low <= number <= high for number in (first, last)):
         raise Refused(text)
     return found
 
@@ -195,11 +195,11 @@ def parts(draw: st.DrawFn, low: int, high: int, names: list[str]) -> str:
 @st.composite
 def expressions(draw: st.DrawFn) -> str:
     near = [(0, 59), (0, draw(st.sampled_from([5, 23]))), (1, 31), (1, 12), (0, 7)]
-    words = []
+    fields = []
     for (low, high), (_, _, names) in zip(near, FIELDS, strict=True):
-        each = st.lists(parts(low, high, names), min_size=1, max_size=3).map(",".join)
-        words.append(draw(each if draw(st.booleans()) else st.just("*")))
-    return " ".join(words)
+        field = st.lists(parts(low, high, names), min_size=1, max_size=3).map(",".join)
+        fields.append(draw(field if draw(st.booleans()) else st.just("*")))
+    return " ".join(fields)
 
 
 def compare(expression: str, zone: str, day: str) -> None:
@@ -269,8 +269,8 @@ def test_a_start_with_a_step_means_from_there_to_the_end(expression: str) -> Non
         Entry.read(expression)
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     ours, long = (
-        list(Timetable(Schedule(cron=each), "UTC").slots(begin, begin + timedelta(days=40)))
-        for each in (expression, BEYOND[expression])
+        list(Timetable(Schedule(cron=cron), "UTC").slots(begin, begin + timedelta(days=40)))
+        for cron in (expression, BEYOND[expression])
     )
     assert ours == long != []
 

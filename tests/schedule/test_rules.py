@@ -182,7 +182,7 @@ def test_reasons() -> None:
     found = table(
         "UTC", ["calendar:holidays", "2026-03-28", {"from": "22:00", "to": "23:00", "days": ["mon"]}], cron="30 * * * *"
     )
-    assert [(f"{each.slot:%dT%H:%M}", f"{each.until:%dT%H:%M}", each.reason) for each in found.skipped(begin, end)] == [
+    assert [(f"{skip.slot:%dT%H:%M}", f"{skip.until:%dT%H:%M}", skip.reason) for skip in found.skipped(begin, end)] == [
         ("28T00:30", "29T00:00", "except 2026-03-28"),
         ("29T00:30", "30T00:00", "except calendar:holidays: holiday 2026-03-29"),
         ("30T22:30", "30T23:00", "except 22:00 to 23:00 on mon"),
@@ -197,7 +197,7 @@ def test_what_another_schedule_runs_is_not_left_out() -> None:
     weekday = table("UTC", ["calendar:holidays"], cron="0 2 * * *")
     holiday = table("UTC", only=["calendar:holidays"], cron="0 2 * * *")
     assert list(skipped((weekday, holiday), begin, end)) == []
-    assert [each.slot.day for each in skipped((weekday,), begin, end)] == [29]
+    assert [skip.slot.day for skip in skipped((weekday,), begin, end)] == [29]
 
 
 def test_a_schedule_that_is_over_ends_at_once() -> None:
@@ -223,7 +223,7 @@ def test_spans_of_a_calendar() -> None:
     schedule = Schedule(cron="*/30 * * * *", timezone="Europe/Berlin", excepted=("calendar:a",))
     found = Timetable(schedule, "UTC", lambda _: Calendar(read))
     begin, end = datetime(2026, 3, 28, 22, tzinfo=UTC), datetime(2026, 3, 31, tzinfo=UTC)
-    assert [(f"{each.slot:%dT%H:%M}", f"{each.until:%dT%H:%M}", each.reason) for each in found.skipped(begin, end)] == [
+    assert [(f"{skip.slot:%dT%H:%M}", f"{skip.until:%dT%H:%M}", skip.reason) for skip in found.skipped(begin, end)] == [
         ("29T00:30", "29T01:30", "except calendar:a: works"),
         ("30T07:00", "30T08:00", "except calendar:a: meeting"),
     ]

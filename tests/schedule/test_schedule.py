@@ -210,7 +210,7 @@ def _fields(draw: st.DrawFn, low: int, high: int) -> str:
     if kind == "one":
         return str(value())
     if kind == "list":
-        return ",".join(str(each) for each in sorted({value(), value(), value()}))
+        return ",".join(str(number) for number in sorted({value(), value(), value()}))
     first, last = sorted((value(), value()))
     return f"{first}-{last}"
 

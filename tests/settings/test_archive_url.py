@@ -74,12 +74,12 @@ def test_the_value_comes_from_the_file_a_variable_or_another_file(project: Path)
     settings = project / "runner.yaml"
     assert load_settings(project, environ={}).archive_url is None
     settings.write_text("archive_url: sqlite:///runner.db\n", encoding="utf-8")
-    told = load_settings(project, environ={})
-    assert (told.archive_url, told.hidden_archive_url) == (f"sqlite:///{project}/runner.db", False)
+    loaded = load_settings(project, environ={})
+    assert (loaded.archive_url, loaded.hidden_archive_url) == (f"sqlite:///{project}/runner.db", False)
     assert load_settings(project, environ={"RUNNER_ARCHIVE_URL": "postgres://h/d"}).archive_url == "postgresql://h/d"
     settings.write_text("archive_url: env:RUNS\n", encoding="utf-8")
-    told = load_settings(project, environ={"RUNS": " postgresql://u:pw@h/d\n"})
-    assert (told.archive_url, told.hidden_archive_url) == ("postgresql://u:pw@h/d", True)
+    loaded = load_settings(project, environ={"RUNS": " postgresql://u:pw@h/d\n"})
+    assert (loaded.archive_url, loaded.hidden_archive_url) == ("postgresql://u:pw@h/d", True)
     (project / "secret").write_text("postgresql://u:pw@h/e\n", encoding="utf-8")
     settings.write_text("archive_url: file:secret\n", encoding="utf-8")
     assert load_settings(project, environ={}).archive_url == "postgresql://u:pw@h/e"

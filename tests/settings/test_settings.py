@@ -198,7 +198,7 @@ def test_the_schema_has_every_option_with_help() -> None:
         *("schedules", "calendars", "worker", "web", "celery", "durability", "trusted_folders", "state_dir"),
         "archive_url",
     }
-    assert all(each["description"] for each in schema["properties"].values())
+    assert all(option["description"] for option in schema["properties"].values())
     assert schema["properties"]["jobs_dir"]["default"] == "jobs.d"
     assert schema["properties"]["worker"]["properties"]["lease"]["default"] == "15s"
 
@@ -208,8 +208,8 @@ def test_reading_settings_imports_neither_celery_nor_redis(project: Path) -> Non
         "import sys; from runner.settings import load_settings; load_settings(sys.argv[1], environ={});"
         "print([name for name in ('celery', 'kombu', 'redis', 'zoneinfo', 'click') if name in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code, project], capture_output=True, text=True, check=True, env={})
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code, project], capture_output=True, text=True, check=True, env={})
+    assert done.stdout.strip() == "[]"
 
 
 # -- the celery section

@@ -205,10 +205,10 @@ def server_settings(redis_server: Server, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("ledger")
     (folder / "jobs.d").mkdir()
     with ExitStack() as stack:
-        said = f'redis_url: "{redis_server.url}"\n'
+        text = f'redis_url: "{redis_server.url}"\n'
         if chosen_broker() == "rabbitmq":
-            said += f'broker_url: "{stack.enter_context(virtual_host(shared_node())).url}"\n'
-        (folder / "runner.yaml").write_text(said)
+            text += f'broker_url: "{stack.enter_context(virtual_host(shared_node())).url}"\n'
+        (folder / "runner.yaml").write_text(text)
         yield load_settings(folder, environ={})
 
 

@@ -66,8 +66,8 @@ def count(files: Files) -> Counts:
 
 def _function_imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    found = {id(each): each for node in functions for each in ast.walk(node)}
-    yield from (each for each in found.values() if isinstance(each, ast.Import | ast.ImportFrom))
+    found = {id(child): child for node in functions for child in ast.walk(node)}
+    yield from (child for child in found.values() if isinstance(child, ast.Import | ast.ImportFrom))
 
 
 def imports_of(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
@@ -158,12 +158,12 @@ def files_at(revision: str) -> Files:
 
 def table(counts: Counts, before: Counts | None) -> str:
     """Return the counts by folder as text; with ``before``, as ``before > now`` where they differ."""
-    folders = {folder for each in (counts, before) if each for folder in each.numbers["modules"]}
+    folders = {folder for snapshot in (counts, before) if snapshot for folder in snapshot.numbers["modules"]}
     rows: list[tuple[str, ...]] = [("", *COLUMNS)]
     for folder in [*sorted(folders), None]:
         cells = []
         for column in COLUMNS:
-            now, then = (_number(each, column, folder) for each in (counts, before or counts))
+            now, then = (_number(snapshot, column, folder) for snapshot in (counts, before or counts))
             cells.append(f"{now}" if now == then else f"{then} > {now}")
         rows.append((folder or "all", *cells))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -189,8 +189,8 @@ def main(words: list[str]) -> None:
     options = parser.parse_args(words)
     counts = count(files_now())
     print(table(counts, count(files_at(options.since)) if options.since else None))
-    for place in counts.places[options.list] if options.list else ():
-        print(place)
+    for location in counts.places[options.list] if options.list else ():
+        print(location)
 
 
 if __name__ == "__main__":

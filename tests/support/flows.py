@@ -120,7 +120,7 @@ class FlowBench:
 
     def step(self, flow: str, name: str) -> dict[str, Any]:
         """Return a step in the form of the run document."""
-        return next(each for each in self.get(flow).steps or [] if each["name"] == name)
+        return next(step for step in self.get(flow).steps or [] if step["name"] == name)
 
     def of(self, flow: str, step: str, item: int | None = None) -> Run:
         """Return the run of a step."""

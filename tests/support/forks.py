@@ -205,9 +205,9 @@ class _Child:
             forks.stop_if_told()
         return bool(data)
 
-    def _treat(self, forks: Forks, words: dict[str, Any]) -> None:
+    def _treat(self, forks: Forks, event: dict[str, Any]) -> None:
         hook = forks.config.hook
-        match words:
+        match event:
             case {"took": ids}:
                 self._left = ids
             case {"begun": [nodeid, location]}:
@@ -224,9 +224,9 @@ class _Child:
                 hook.pytest_runtest_logfinish(nodeid=nodeid, location=tuple(location))
             case {"warning": [message, name, file, line], "when": when, "nodeid": nodeid}:
                 category = type(name, (Warning,), {})
-                told = warnings.WarningMessage(message, category, file, line)
+                warning = warnings.WarningMessage(message, category, file, line)
                 hook.pytest_warning_recorded.call_historic(
-                    kwargs={"warning_message": told, "when": when, "nodeid": nodeid, "location": None}
+                    kwargs={"warning_message": warning, "when": when, "nodeid": nodeid, "location": None}
                 )
             case {"broken": text}:
                 self._fail(forks, f"test process {self.number}", ("", None, ""), text)
@@ -262,8 +262,8 @@ class _Teller:
         self.begun = False
         """Whether warnings belong to tests: a plugin also receives earlier ones when it is registered."""
 
-    def tell(self, **words: Any) -> None:
-        data = json.dumps(words, default=str).encode() + b"\n"
+    def tell(self, **event: Any) -> None:
+        data = json.dumps(event, default=str).encode() + b"\n"
         while data:
             data = data[os.write(self._fd, data) :]
 
@@ -277,10 +277,10 @@ class _Teller:
         self.tell(report=self._config.hook.pytest_report_to_serializable(config=self._config, report=report))
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, when: str, nodeid: str) -> None:
-        each = warning_message
+        warning = warning_message
         if self.begun:
-            told = [str(each.message), each.category.__name__, each.filename, each.lineno]
-            self.tell(warning=told, when=when, nodeid=nodeid)
+            fields = [str(warning.message), warning.category.__name__, warning.filename, warning.lineno]
+            self.tell(warning=fields, when=when, nodeid=nodeid)
 
 
 class _MuteReporter:

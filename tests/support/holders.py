@@ -80,5 +80,5 @@ def holders() -> Iterator[Callable[..., Holder]]:
     try:
         yield start
     finally:
-        for each in started:
-            each.end()
+        for holder in started:
+            holder.end()

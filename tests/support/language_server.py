@@ -75,9 +75,10 @@ class Editor:
         while uri not in self._diagnostics:
             self._handle(self._next(end))
         found = self._diagnostics[uri]
-        starts = [each["range"]["start"] for each in found]
+        starts = [diagnostic["range"]["start"] for diagnostic in found]
         return [
-            (start["line"], start["character"] + 1, each["message"]) for start, each in zip(starts, found, strict=True)
+            (start["line"], start["character"] + 1, diagnostic["message"])
+            for start, diagnostic in zip(starts, found, strict=True)
         ]
 
     def completions(self, text: str) -> dict[str, str]:

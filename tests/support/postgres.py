@@ -32,7 +32,7 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
-            user = next(each for each in ("postgres", "nobody") if _exists(each))
+            user = next(name for name in ("postgres", "nobody") if _exists(name))
             self._as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
             shutil.chown(folder, user)
 

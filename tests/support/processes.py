@@ -52,8 +52,8 @@ def _session_of(entry: Path) -> int | None:
     """Return the session of a process, or None if there is no such process."""
     if not entry.name.isdecimal():
         return None
-    words = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-    return None if words[0] in ("Z", "X") else int(words[3])
+    fields = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[3])
 
 
 def is_alive(pid: int) -> bool:

@@ -273,8 +273,8 @@ class VirtualHost:
 
     def permit(self, user: str, configure: str = ".*", write: str = ".*", read: str = ".*") -> None:
         """Set a user's permissions to configure, write, and read matching names; an empty text matches nothing."""
-        words = ", ".join(_text(each) for each in (user, self.name, configure, write, read, USER))
-        self.node.erlang(f"rabbit_auth_backend_internal:set_permissions({words})")
+        arguments = ", ".join(_text(argument) for argument in (user, self.name, configure, write, read, USER))
+        self.node.erlang(f"rabbit_auth_backend_internal:set_permissions({arguments})")
 
     def forbid(self, user: str) -> None:
         """Remove a user's permission to use this host."""
@@ -283,12 +283,12 @@ class VirtualHost:
 
     def queues(self) -> dict[str, int]:
         """Return the number of messages in each queue, including those that a consumer holds."""
-        told = self.node.erlang(
+        answer = self.node.erlang(
             "[begin [{name, {resource, _, queue, Name}}, {messages, Count}] = "
             "rabbit_amqqueue:info(Q, [name, messages]), {Name, Count} end "
             f"|| Q <- rabbit_amqqueue:list({_text(self.name)})]"
         )
-        return {name: int(count) for name, count in re.findall(r'\{<<"([^"]*)">>,(\d+)\}', told)}
+        return {name: int(count) for name, count in re.findall(r'\{<<"([^"]*)">>,(\d+)\}', answer)}
 
     def declare(self, queue: str, *, durable: bool = True, exclusive: bool = False, **arguments: Any) -> None:
         """Declare a queue like another program; ``x_max_priority=10`` is the argument ``x-max-priority``."""
@@ -325,13 +325,13 @@ class VirtualHost:
 
     def close_connections(self) -> int:
         """Close every connection to this host from the server's side; return their number."""
-        told = self.node.erlang(
+        answer = self.node.erlang(
             # One may end by itself meanwhile.
             'length([catch rabbit_networking:close_connection(Pid, "closed by the test") || '
             "Pid <- rabbit_networking:connections(), "
             f"(catch rabbit_networking:connection_info(Pid, [vhost])) =:= [{{vhost, {_text(self.name)}}}]])"
         )
-        return int(told)
+        return int(answer)
 
     def delete(self) -> None:
         """Delete the virtual host with everything in it."""

@@ -90,14 +90,14 @@ def _redis_tcp(folder: Path) -> Iterator[Server]:
 @contextmanager
 def _redis_unix(folder: Path) -> Iterator[Server]:
     # The path of a socket is limited to 107 bytes, and the folder of a test may be longer.
-    place = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    socket_folder = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     try:
-        path = place / "redis.sock"
+        path = socket_folder / "redis.sock"
         words = ["--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
         with _redis(folder, words, f"unix://{path}", "redis-unix") as server:
             yield server
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(socket_folder, ignore_errors=True)
 
 
 @contextmanager

@@ -164,8 +164,8 @@ def run_many(commands: Sequence[tuple[int, Sequence[str]]], *, cwd: Path) -> lis
     Returns:
         The exit code of each, and its stdout without escape sequences.
     """
-    words = json.dumps([[width, list(args)] for width, args in commands])
-    with Terminal([sys.executable, "-c", _MANY, words], cwd=cwd) as terminal:
+    encoded = json.dumps([[width, list(args)] for width, args in commands])
+    with Terminal([sys.executable, "-c", _MANY, encoded], cwd=cwd) as terminal:
         assert terminal.end(deadline=120.0) == 0, terminal.stderr
         *answers, rest = terminal.text.split(f"{_END}\n")
     assert rest == "", terminal.text

@@ -156,10 +156,10 @@ class Forked:
             ready, _, _ = select.select([self._status], [], [], left if left is None else min(left, 0.5))
             with self._mutex:
                 if self.returncode is None and ready:
-                    told = os.read(self._status, 32)
+                    status = os.read(self._status, 32)
                     os.close(self._status)
                     # There is no status if the zygote itself has died, which only happens in a test of the tests.
-                    self.returncode = os.waitstatus_to_exitcode(int(told)) if told else -signal.SIGKILL
+                    self.returncode = os.waitstatus_to_exitcode(int(status)) if status else -signal.SIGKILL
             if self.returncode is None and end is not None and time.monotonic() >= end:
                 return None
         return self.returncode
@@ -233,11 +233,11 @@ class _Zygote:
         with theirs:
             inherited = [theirs, *([listener] if listener else [])]
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.zygote", room, *(str(each.fileno()) for each in inherited)],
+                [sys.executable, "-m", "tests.support.zygote", room, *(str(sock.fileno()) for sock in inherited)],
                 cwd=Path(__file__).parents[2],
                 env=env,
                 stdin=subprocess.DEVNULL,
-                pass_fds=[each.fileno() for each in inherited],
+                pass_fds=[sock.fileno() for sock in inherited],
             )
         return cls(ours, process)
 
@@ -289,8 +289,8 @@ def share(folder: Path, extra: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         _Zygote._folder = None
-        for each in made:
-            each.stop()
+        for zygote in made:
+            zygote.stop()
 
 
 def _place(folder: Path, room: str) -> Path:
@@ -329,7 +329,7 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
             _report(pipes)
         if listener is not None and listener in ready:
             connections.append(listener.accept()[0])
-        for connection in [each for each in connections if each in ready]:
+        for connection in [connection for connection in connections if connection in ready]:
             size, descriptors, _, _ = socket.recv_fds(connection, 4, 4)
             if not size:
                 if connection is first:
@@ -346,8 +346,8 @@ def serve(room: str, first: socket.socket, listener: socket.socket | None = None
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                for each in (woken, wake, pipe, *pipes.values()):
-                    os.close(each)
+                for descriptor in (woken, wake, pipe, *pipes.values()):
+                    os.close(descriptor)
                 for other in (*([listener] if listener else []), *connections):
                     if other is not connection:
                         other.close()
@@ -382,9 +382,9 @@ def _set_up(request: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Set the session, streams, environment, and working folder of a new process."""
     if request["session"]:
         os.setsid()
-    for number, each in enumerate(streams):
-        os.dup2(each, number)
-        os.close(each)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     if request["files"] is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (request["files"], request["files"]))
     os.environ.clear()

@@ -108,7 +108,7 @@ class Fleet(RunnerSystem):
 def load_of(count: int, random: Random, longest: float = 0.3) -> list[Order]:
     """Return a mixed load, of which every fourth run must not start twice."""
     mixed = orders(count, random, longest)
-    return [replace(each, job="once", kind="good") if at % 4 == 0 else each for at, each in enumerate(mixed)]
+    return [replace(order, job="once", kind="good") if at % 4 == 0 else order for at, order in enumerate(mixed)]
 
 
 # -- attacks
@@ -121,8 +121,10 @@ def drain(fleet: Fleet, size: Size) -> None:
     fleet.wait_for_all(60.0)
     # Each submission is a script, too; the rest is of the workers, whose beats are among them.
     fleet.facts.append(f"{(_scripts(fleet) - before) / size.runs - 1:.2f} scripts a run")
-    starts = sorted((each[0] for each in Testimony.read(fleet.witness).starts.values()), key=lambda start: start.at)
-    takers = {start.pid: [each.at for each in starts if each.pid == start.pid] for start in starts}
+    starts = sorted(
+        (attempts[0] for attempts in Testimony.read(fleet.witness).starts.values()), key=lambda start: start.at
+    )
+    takers = {start.pid: [other.at for other in starts if other.pid == start.pid] for start in starts}
     between = statistics.median(
         later - former for times in takers.values() for former, later in itertools.pairwise(times)
     )
@@ -247,7 +249,7 @@ def three_hosts(folder: Path) -> Iterator[Fleet]:
 
 def attack(fleet: Fleet, name: str, size: Size) -> Row:
     """Run one of the attacks on a fleet, and judge it."""
-    words, act = ATTACKS[name]
+    description, act = ATTACKS[name]
     fleet.forget_all()
     begun, notes = time.monotonic(), []
     try:
@@ -256,7 +258,7 @@ def attack(fleet: Fleet, name: str, size: Size) -> Row:
         notes.append(str(error).splitlines()[0][:120])
     if any(not worker.alive for worker in fleet.workers):
         notes.append("a worker ended by itself")
-    return judge_apart(fleet, words, begun, notes)
+    return judge_apart(fleet, description, begun, notes)
 
 
 # -- Sentinel

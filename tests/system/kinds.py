@@ -144,9 +144,9 @@ def _server(folder: Path, program: str, *words: str, port: int, client: redis.Re
                 return False
 
         wait_until(answers, 30.0, "the server answers")
-        told = client.info("server")
-        name = "Valkey" if "valkey_version" in told else "Redis"
-        yield f"{name} {told.get('valkey_version') or told['redis_version']}"
+        info = client.info("server")
+        name = "Valkey" if "valkey_version" in info else "Redis"
+        yield f"{name} {info.get('valkey_version') or info['redis_version']}"
         client.close()
 
 
@@ -307,8 +307,8 @@ def main() -> int:
                 faults.append(f"{name}: {version}")
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        cells = ["ok" if results.get(each) == "ok" else "FAILED" if each in results else "" for each in names]
-        faults += [f"{name}: {each}: {told}" for each, told in results.items() if told != "ok"]
+        cells = ["ok" if results.get(check) == "ok" else "FAILED" if check in results else "" for check in names]
+        faults += [f"{name}: {check}: {result}" for check, result in results.items() if result != "ok"]
         print(f"| {KINDS[name].words} | {version} | {' | '.join(cells)} | {time.monotonic() - begun:.0f} |", flush=True)
     print("\n".join(["", *faults]) if faults else "", file=sys.stderr)
     return 1 if faults else 0

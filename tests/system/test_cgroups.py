@@ -170,7 +170,7 @@ def test_a_cgroup_that_is_not_ours_alone_is_left_alone(tell: Callable[..., list[
 
 def test_a_death_by_the_oom_killer_is_told_from_one_by_hand(tell: Callable[..., list[str]]) -> None:
     """Here the limit is that of the whole service, or container."""
-    told = tell(
+    lines = tell(
         """
         killer = OomKiller(counter_file())
         (own / "memory.max").write_text(str(200 << 20))
@@ -182,11 +182,11 @@ def test_a_death_by_the_oom_killer_is_told_from_one_by_hand(tell: Callable[..., 
             print(os.WTERMSIG(status), killer.blame())
         """
     )
-    assert told == ["9", "False", "9", "True", "9", "False"]
+    assert lines == ["9", "False", "9", "True", "9", "False"]
 
 
 def test_the_counter_is_that_of_the_service_also_in_its_own_cgroup(tell: Callable[..., list[str]]) -> None:
-    told = tell(
+    lines = tell(
         """
         cgroups = MemoryCgroups.delegated()
         killer = OomKiller(cgroups.events)
@@ -196,12 +196,12 @@ def test_the_counter_is_that_of_the_service_also_in_its_own_cgroup(tell: Callabl
         print(perform(work)[1], killer.blame())
         """
     )
-    assert told == ["9", "True"]
+    assert lines == ["9", "True"]
 
 
 def test_a_command_that_the_oom_killer_ended_says_so(tell: Callable[..., list[str]]) -> None:
     code = "x = bytearray(b'x') * (300 << 20)"
-    told = tell(
+    lines = tell(
         f"""
         from runner.tasks.shell import ShellError, run
         (own / "memory.max").write_text(str(200 << 20))
@@ -211,7 +211,7 @@ def test_a_command_that_the_oom_killer_ended_says_so(tell: Callable[..., list[st
             print(error)
         """
     )
-    assert " ".join(told).endswith("was ended by SIGKILL, sent by the kernel's OOM killer, and wrote nothing")
+    assert " ".join(lines).endswith("was ended by SIGKILL, sent by the kernel's OOM killer, and wrote nothing")
 
 
 # -- a worker

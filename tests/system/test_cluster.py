@@ -35,7 +35,7 @@ def cluster(folder: Path, count: int, stack: ExitStack) -> list[int]:
         wait_until(partial(_answers, client), 30.0, "the node answers")
     bus = [int(client.config_get("cluster-port")["cluster-port"]) for client in clients]
     for number, client in enumerate(clients):
-        first, last = (SLOTS * (number + each) // count for each in (0, 1))
+        first, last = (SLOTS * (number + offset) // count for offset in (0, 1))
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last - 1)
         for port, bus_port in zip(ports[:number], bus[:number], strict=True):
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", port, bus_port)
@@ -52,9 +52,9 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _is_whole(client: redis.Redis, count: int) -> bool:
-    told = client.execute_command("CLUSTER", "INFO")
-    told = told if isinstance(told, dict) else dict(line.split(":") for line in told.split("\r\n") if line)
-    return (told["cluster_state"], told["cluster_known_nodes"]) == ("ok", str(count))
+    info = client.execute_command("CLUSTER", "INFO")
+    info = info if isinstance(info, dict) else dict(line.split(":") for line in info.split("\r\n") if line)
+    return (info["cluster_state"], info["cluster_known_nodes"]) == ("ok", str(count))
 
 
 @pytest.fixture(scope="module", params=[1, 3])
@@ -68,17 +68,17 @@ def test_a_node_is_refused(ports: list[int], tmp_path: Path) -> None:
         url = f"redis://127.0.0.1:{port}/0"
         project: Project = write_project(tmp_path / str(port), url, {"hello": {"task": "os:getpid"}})
         for words in (("submit", "hello"), ("runs",), ("worker", "-c", "1"), ("scheduler",), ("doctor",)):
-            told = project.cli(*words).check(2)
-            assert f"127.0.0.1:{port}" in told.stderr, words
-            assert "is a node of a Redis Cluster, which is not supported" in told.stderr, words
-            assert "hint: write the URL of one server" in told.stderr, words
-            assert "Traceback" not in told.stderr, words
+            result = project.cli(*words).check(2)
+            assert f"127.0.0.1:{port}" in result.stderr, words
+            assert "is a node of a Redis Cluster, which is not supported" in result.stderr, words
+            assert "hint: write the URL of one server" in result.stderr, words
+            assert "Traceback" not in result.stderr, words
         refused = project.cli("submit", "hello", "--json").check(2).json["error"]
         assert refused["code"] == "cluster_refused"
         # Nothing of a run that was refused stands anywhere.
-        assert all(_keys(each) == [] for each in ports)
+        assert all(_keys(node) == [] for node in ports)
 
 
 def _keys(port: int) -> list[str]:
     with redis.Redis(port=port, decode_responses=True) as client:
-        return [str(each) for each in client.scan_iter()]
+        return [str(key) for key in client.scan_iter()]

@@ -28,8 +28,8 @@ BARE = dict.fromkeys(("HOME", "LOGNAME", "USER", "USERNAME", "LNAME"))
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that every user can reach."""
-    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as each:
-        yield each
+    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ COMMANDS = [
 
 @pytest.mark.parametrize(
     ("redis_url", "command"),
-    [("server", each) for each in COMMANDS]
-    + [("embedded", each) for each in ("up -d", "runs", "down", "doctor", "run hello")],
+    [("server", command) for command in COMMANDS]
+    + [("embedded", command) for command in ("up -d", "runs", "down", "doctor", "run hello")],
 )
 def test_every_command_works_or_says_what_is_missing(
     project: Project, server: Server, command: str, redis_url: str
@@ -81,12 +81,12 @@ def test_shared_memory_is_enough_for_a_run(project: Project, job: str) -> None:
 
 
 def test_what_is_missing_is_named(project: Project) -> None:
-    told = run_as(["run", "hello"], cwd=project.path, sealed=True).check(2).stderr
-    assert "temporary files" in told
-    assert "TMPDIR" in told
-    told = run_as(["run", "hello"], cwd=project.path, read_only=["/dev/shm"]).check(2).stderr
-    assert "semaphore" in told
-    assert "/dev/shm" in told
+    message = run_as(["run", "hello"], cwd=project.path, sealed=True).check(2).stderr
+    assert "temporary files" in message
+    assert "TMPDIR" in message
+    message = run_as(["run", "hello"], cwd=project.path, read_only=["/dev/shm"]).check(2).stderr
+    assert "semaphore" in message
+    assert "/dev/shm" in message
     assert run_as(["runs", "--json"], cwd=project.path).check().json == []
 
 
@@ -119,12 +119,12 @@ def worker(project: Project, *args: str) -> Running:
 
 def test_workers_of_one_host_name_and_number_have_names_of_their_own(project: Project) -> None:
     with worker(project) as one, worker(project) as two:
-        names = {each.wait_for(r"runner worker ready: (\S+)", 60.0)[1] for each in (one, two)}
+        names = {process.wait_for(r"runner worker ready: (\S+)", 60.0)[1] for process in (one, two)}
         assert len(names) == 2
         listed = wait_until(lambda: found if len(found := project.cli("workers", "--json").json) == 2 else None)
-        assert {each["name"] for each in listed} == names
-        assert {each["pid"] for each in listed} == {1}
-        assert len({each["host"] for each in listed}) == 1
+        assert {record["name"] for record in listed} == names
+        assert {record["pid"] for record in listed} == {1}
+        assert len({record["host"] for record in listed}) == 1
         run_id = project.submit("hello")
         assert project.wait_for_state(run_id, "SUCCESS")["worker"] in names
 
@@ -154,8 +154,8 @@ def test_up_is_not_misled_by_a_worker_that_was_killed(project: Project, open_fol
 
 def test_mounts_are_of_use(project: Project) -> None:
     words = with_mounts(as_user(["sh", "-c", "touch /tmp/x-$$ || touch /dev/shm/x-$$ && exit 3"]), sealed=True)
-    with Running(words, cwd=project.path) as each:
-        assert each.wait() == 1
+    with Running(words, cwd=project.path) as process:
+        assert process.wait() == 1
 
 
 def test_a_config_map_that_changes_is_taken_over(project: Project) -> None:

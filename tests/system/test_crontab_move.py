@@ -76,17 +76,17 @@ def without_schema(text: str) -> str:
 
 
 def test_the_example_is_what_init_makes_of_its_crontab(move: Move) -> None:
-    said = move.init().stderr
+    report = move.init().stderr
     made = (move.project.path / "jobs.d" / "crontab.yaml").read_text()
     made = made.replace(move.first, "").replace(str(move.shop), SHOP)
     assert without_schema(made) == without_schema((EXAMPLE / "jobs.d" / "crontab.yaml").read_text())
-    assert "4 jobs: dump, orders, remove-old-exports, tell-watchdog-host-alive\n" in said
-    for told in ("MAILTO=ops@shop.example", "leave out >> dump.log 2>&1", "@reboot scripts/warm-cache.sh"):
-        assert told in said
+    assert "4 jobs: dump, orders, remove-old-exports, tell-watchdog-host-alive\n" in report
+    for line in ("MAILTO=ops@shop.example", "leave out >> dump.log 2>&1", "@reboot scripts/warm-cache.sh"):
+        assert line in report
     # It ends with what is missing, and with commands that bring it.
-    assert f"runner cron install --project {move.project.path}" in said
-    assert "still missing: a worker that takes from default" in said
-    assert f"runner up -d --project {move.project.path}" in said
+    assert f"runner cron install --project {move.project.path}" in report
+    assert "still missing: a worker that takes from default" in report
+    assert f"runner up -d --project {move.project.path}" in report
     move.project.cli("validate").check()
     Project(EXAMPLE, "runner", "embedded").cli("validate", "--project", EXAMPLE).check()
 
@@ -103,10 +103,10 @@ def test_the_move_ends_with_jobs_that_run_under_cron(move: Move, tmp_path: Path)
     mine = tmp_path / "mine"
     mine.write_text(re.sub(r"^(?=[\d*@])", "# ", move.old, flags=re.MULTILINE))
     runner = shlex.join([sys.executable, "-m", "runner", "--project", str(move.project.path), "cron"])
-    listed, said = tmp_path / "listed", tmp_path / "said"
+    listed, report = tmp_path / "listed", tmp_path / "said"
     setup = [
         f"crontab {mine}",
-        f"{runner} install --worker 2> {said}",
+        f"{runner} install --worker 2> {report}",
         f"{runner} check",
         f"crontab -l > {listed}",
     ]
@@ -126,7 +126,7 @@ def test_the_move_ends_with_jobs_that_run_under_cron(move: Move, tmp_path: Path)
         assert re.search(r"^workers +1 alive", text, re.MULTILINE)
     assert listed.read_text().startswith(mine.read_text())
     assert listed.read_text().count("\n@reboot ") == 1
-    assert "still missing: a worker that takes from default" in said.read_text()
+    assert "still missing: a worker that takes from default" in report.read_text()
 
 
 @pytest.mark.clock

@@ -44,9 +44,9 @@ def kept(row: Row) -> Row:
 
 def test_a_run_costs_one_round_trip(fleet: Fleet) -> None:
     row = kept(attack(fleet, "drain", size()))
-    [told] = [fact for fact in row.facts if fact.endswith("scripts a run")]
+    [fact] = [fact for fact in row.facts if fact.endswith("scripts a run")]
     # With two for each run, it would be 2 and more; the beats of both workers are among them.
-    assert float(told.split()[0]) < 1.9, row.facts
+    assert float(fact.split()[0]) < 1.9, row.facts
 
 
 def test_a_worker_that_is_cut_off(fleet: Fleet) -> None:

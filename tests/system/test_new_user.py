@@ -40,8 +40,8 @@ class Clock:
 def test_the_path_of_a_new_user(tmp_path: Path) -> None:
     clock = Clock(tmp_path)
     try:
-        said = clock.run("init").stderr
-        assert "now: runner up -d && runner submit hello --wait" in said
+        message = clock.run("init").stderr
+        assert "now: runner up -d && runner submit hello --wait" in message
         (tmp_path / "sales.py").write_text(FUNCTION, "utf-8")
         made = clock.run("new", "daily-total", "sales:total")
         assert "now: runner run daily-total -p prices=VALUE" in made.stderr
@@ -65,8 +65,8 @@ def test_the_path_of_a_new_user(tmp_path: Path) -> None:
         wait_until(lambda: clock.run(*submit).json["result"] == "3.50 USD", 20.0, "the change is live")
     finally:
         runner_cli("down", cwd=tmp_path)
-        for words, seconds in clock.rows:
-            print(f"{seconds:6.2f} s  {words}")
+        for command, seconds in clock.rows:
+            print(f"{seconds:6.2f} s  {command}")
         print(f"{sum(seconds for _, seconds in clock.rows):6.2f} s  all commands")
 
 

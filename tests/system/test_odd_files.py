@@ -19,8 +19,8 @@ def pipe(path: Path) -> None:
 def listening(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     # By a short path: that of a socket has 107 bytes.
-    with socket.socket(socket.AF_UNIX) as each:
-        each.bind(f"/proc/self/fd/{folder}/{path.name}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
     os.close(folder)
     path.chmod(0o644)
 
@@ -84,9 +84,9 @@ def test_every_file_that_is_read_at_the_start(project: Path, name: str, make: Ca
     path.unlink(missing_ok=True)
     make(path)
     done = runner_cli("validate", "--project", project, cwd=project, env=env, timeout=30).check(2)
-    told = done.stdout + done.stderr
-    assert path.name in told, told
-    assert any(words in told for words in REASONS), told
+    output = done.stdout + done.stderr
+    assert path.name in output, output
+    assert any(reason in output for reason in REASONS), output
 
 
 @pytest.mark.parametrize("make", [pipe, listening, endless, huge, folder])
@@ -97,8 +97,8 @@ def test_secrets(project: Path, make: Callable[[Path], None]) -> None:
     make(project / "secret")
     (project / "jobs.d" / "a.yaml").write_text("jobs: {a: {task: 'os:getpid', secrets: {S: 'file:secret'}}}\n")
     [job] = load_files([project / "jobs.d" / "a.yaml"]).jobs.values()
-    [told] = complaints(job, project, {})
-    assert "not a regular file" in told or "more than 64 KiB" in told
+    [complaint] = complaints(job, project, {})
+    assert "not a regular file" in complaint or "more than 64 KiB" in complaint
 
 
 @pytest.mark.parametrize("make", [pipe, endless, listening])

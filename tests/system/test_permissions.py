@@ -30,8 +30,8 @@ Allow = Callable[..., None]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as each:
-        yield each
+    with serving("redis-tcp", tmp_path_factory.mktemp("srv")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def lacking(project: Project, **options: Any) -> Missing:
 
 def refusals(admin: redis.Redis) -> set[str]:
     """Return the refused commands and keys, without those that a server may refuse."""
-    found = {f"{each['reason']} {each['object']} ({each['context']})" for each in admin.acl_log()}
+    found = {f"{entry['reason']} {entry['object']} ({entry['context']})" for entry in admin.acl_log()}
     asked = {"command config|get (toplevel)", *(f"key {name} (toplevel)" for name in ("default", "default\x06\x163"))}
-    return {each for each in found - asked if not each.startswith(("key default", "key reports"))}
+    return {refusal for refusal in found - asked if not refusal.startswith(("key default", "key reports"))}
 
 
 def test_it_is_enough(project: Project, admin: redis.Redis) -> None:
@@ -187,7 +187,7 @@ def test_a_starting_worker_and_the_doctor_name_what_lacks(project: Project, allo
     assert plain.returncode != 0
     assert first in plain.stderr + plain.stdout
     doctor = project.cli("doctor", "--json").check(1)
-    [found] = [each for each in doctor.json["checks"] if each["name"] == "permissions"]
+    [found] = [check for check in doctor.json["checks"] if check["name"] == "permissions"]
     assert found["level"] == "problem"
     assert first in found["what"]
     assert first in found["remedy"]
@@ -219,4 +219,4 @@ def test_the_docs_have_the_rules() -> None:
 def test_the_embedded_server_allows_everything(make_embedded_project: Callable[..., Project]) -> None:
     project = make_embedded_project({"hello": {"task": "os:getpid"}})
     doctor = project.cli("doctor", "--json").json
-    assert [each["level"] for each in doctor["checks"] if each["name"] == "permissions"] == ["ok"]
+    assert [check["level"] for check in doctor["checks"] if check["name"] == "permissions"] == ["ok"]

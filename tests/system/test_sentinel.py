@@ -59,10 +59,10 @@ class Fleet:
 
     def _complete(self, asked: redis.Redis) -> bool:
         try:
-            told = asked.sentinel_master("main")
+            state = asked.sentinel_master("main")
         except redis.RedisError:
             return False
-        return isinstance(told, dict) and (told["num-other-sentinels"], told["num-slaves"]) == (2, 1)
+        return isinstance(state, dict) and (state["num-other-sentinels"], state["num-slaves"]) == (2, 1)
 
     def _server(self, port: int, *more: str) -> None:
         folder = self.folder / str(port)
@@ -143,8 +143,8 @@ def test_replicated_confirms_or_says_that_it_could_not(fleet: Fleet, make: Calla
     assert "accepted, not confirmed" in error["message"]
     accepted = error["hint"].split("runner status ")[-1] if "runner status " in error["hint"] else error["hint"]
     assert accepted
-    told = project.cli("revoke", run_id).check(69)
-    assert "accepted, not confirmed" in told.stderr
+    result = project.cli("revoke", run_id).check(69)
+    assert "accepted, not confirmed" in result.stderr
     fleet.signal(fleet.ports[1], signal.SIGCONT)
     wait_until(
         lambda: fleet.client(fleet.ports[1]).hget(f"{project.namespace}:run:{run_id}", "state") == "REVOKED",

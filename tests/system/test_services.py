@@ -57,11 +57,11 @@ def test_worker_and_scheduler_are_services(
     folder = Path(user_manager["XDG_CONFIG_HOME"]) / "systemd" / "user"
     assert up("status").check(1).stdout.count("not installed") == 4
     try:
-        said = up("enable").check().stderr
+        message = up("enable").check().stderr
         units = sorted(folder.glob("*.service"))
         assert len(units) == 2
-        assert all(f"wrote {unit}" in said for unit in units)
-        assert "loginctl enable-linger" in said
+        assert all(f"wrote {unit}" in message for unit in units)
+        assert "loginctl enable-linger" in message
         up("status").check(0)
         worker, scheduler = pids()
         assert project.cli("submit", "hello", "--wait").check().id

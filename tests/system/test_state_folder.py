@@ -184,8 +184,8 @@ def test_state_can_be_kept_elsewhere(make_embedded_project: Callable[..., Projec
     assert str(tmp_path / "s" / "log" / "worker.log") in up.stderr
     project.cli("submit", "hello", "--wait", env=env).check()
     assert not (project.path / ".runner").exists()
-    words = (tmp_path / "s" / "worker.pid").read_text().split()
-    assert words == [str(pid), started_at(pid)]
+    fields = (tmp_path / "s" / "worker.pid").read_text().split()
+    assert fields == [str(pid), started_at(pid)]
     down = project.cli("down", env=env).check()
     assert f"stopping worker {pid}" in down.stderr
     wait_until(lambda: all(process.pid != pid for process in processes()))

@@ -59,8 +59,8 @@ def test_a_worker_runs_a_job(tls: tuple[int, Path], tmp_path: Path, url: str, so
     jobs = {"hello": {"task": "os:getpid"}}
     project = write_project(tmp_path / "p", url.format(port=port, certificate=certificate), jobs)
     if not sound:
-        told = project.cli("submit", "hello").check(69).stderr
-        assert "ssl_ca_certs" in told
+        message = project.cli("submit", "hello").check(69).stderr
+        assert "ssl_ca_certs" in message
         return
     with project.worker(concurrency=1):
         assert project.cli("submit", "hello", "--wait", "--json").check().json["state"] == "SUCCESS"

@@ -38,8 +38,8 @@ def project(open_folder: Path, mark: Path) -> Path:
 
 def own(uid: int, *paths: Path) -> None:
     for path in paths:
-        for each in (path, *path.rglob("*")) if path.is_dir() else (path,):
-            os.chown(each, uid, uid, follow_symlinks=False)
+        for entry in (path, *path.rglob("*")) if path.is_dir() else (path,):
+            os.chown(entry, uid, uid, follow_symlinks=False)
 
 
 def refused(done: Result, folder: Path) -> None:
@@ -115,8 +115,8 @@ def test_init_tells_how_to_use_what_it_made(open_folder: Path, kind: str) -> Non
     made = runner_cli("init", cwd=folder).check()
     [go] = [line.removeprefix("now: ") for line in made.stderr.splitlines() if line.startswith("now: ")]
     assert ("RUNNER_PROJECT" in go) == (kind != "one's own")
-    words = go.partition("runner up")[0] + shlex.join([*COMMAND, "jobs"])
-    done = subprocess.run(["sh", "-c", words], cwd=folder, env=clean_environment(), capture_output=True, text=True)
+    script = go.partition("runner up")[0] + shlex.join([*COMMAND, "jobs"])
+    done = subprocess.run(["sh", "-c", script], cwd=folder, env=clean_environment(), capture_output=True, text=True)
     assert "hello" in done.stdout, done
 
 

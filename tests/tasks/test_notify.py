@@ -123,7 +123,9 @@ def test_a_long_run_fits_into_what_chats_take(site: Site, send: Callable[..., An
     send(url=site.url, run=long)
     assert len(site.seen[0][3]) < 28 * 1024
     blocks = json.loads(site.seen[0][3])["attachments"][0].get("blocks", ())
-    texts = [each["text"] for block in blocks for each in (*block.get("fields", ()), block.get("text") or {"text": ""})]
+    texts = [
+        element["text"] for block in blocks for element in (*block.get("fields", ()), block.get("text") or {"text": ""})
+    ]
     assert all(len(text) <= 3000 for text in texts)
 
 
@@ -153,10 +155,10 @@ def test_validate_knows_the_options(tmp_path: Path) -> None:
     (tmp_path / "runner.yaml").touch()
     (tmp_path / "jobs.d").mkdir()
     (tmp_path / "jobs.d" / "stock.yaml").write_text(JOBS)
-    told = " ".join(str(problem) for problem in validate(project=str(tmp_path)).problems)
-    assert told.count("not an http or https URL") == 2
-    assert "begin is not known, use start, success, failure, log" in told
-    assert "'fail' is neither a path nor a query, write /fail or ?state=fail" in told
+    text = " ".join(str(problem) for problem in validate(project=str(tmp_path)).problems)
+    assert text.count("not an http or https URL") == 2
+    assert "begin is not known, use start, success, failure, log" in text
+    assert "'fail' is neither a path nor a query, write /fail or ?state=fail" in text
 
 
 def test_hooks_of_a_worker_ping_once_each_and_in_order(make_project: Callable[..., Project]) -> None:

@@ -157,8 +157,10 @@ def test_submitter_cannot_give_an_option(name: str) -> None:
 def test_reserved_names_are_all_own_options() -> None:
     import inspect
 
-    kinds = inspect.signature(run).parameters.values()
-    assert vars(run)["reserved"] == {kind.name for kind in kinds if kind.kind is kind.KEYWORD_ONLY}
+    parameters = inspect.signature(run).parameters.values()
+    assert vars(run)["reserved"] == {
+        parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
+    }
 
 
 def test_misspelt_option_is_not_taken_for_a_param() -> None:

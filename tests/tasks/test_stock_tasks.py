@@ -95,8 +95,8 @@ def test_redirects_are_followed_and_headers_stay_with_their_host(site: Site) -> 
     other = site.url.replace("127.0.0.1", "localhost")
     http.request(url=f"{site.url}/to?{site.url}/here", headers={"Authorization": "Bearer t"})
     http.request(url=f"{site.url}/to?{other}/there", headers={"Authorization": "Bearer t"}, redirects="all")
-    told = {path: "authorization" in headers for _, path, headers, _ in site.seen}
-    assert (told["/here"], told["/there"]) == (True, False)
+    authorized = {path: "authorization" in headers for _, path, headers, _ in site.seen}
+    assert (authorized["/here"], authorized["/there"]) == (True, False)
     with pytest.raises(http.RefusedError, match="302"):
         http.request(url=f"{site.url}/to?file:///etc/passwd")
 
@@ -255,8 +255,13 @@ def test_a_mail_tells_reason_last_lines_and_the_next_command(mail: tuple[Mailbox
     assert letter["Subject"] == "FAILURE: nightly (exception)"
     assert letter["Message-ID"] == sent["message_id"]
     text = letter.get_content().replace("\r\n", "\n")
-    for words in ("ValueError: no such day", "day='today'", "  looking\n", f"runner why {RUN['id']} --project {place}"):
-        assert words in text
+    for phrase in (
+        "ValueError: no such day",
+        "day='today'",
+        "  looking\n",
+        f"runner why {RUN['id']} --project {place}",
+    ):
+        assert phrase in text
 
 
 @pytest.mark.parametrize(
@@ -342,8 +347,8 @@ def test_validate_knows_the_options_of_stock_tasks(tmp_path: Path) -> None:
     (tmp_path / "runner.yaml").touch()
     (tmp_path / "jobs.d").mkdir()
     (tmp_path / "jobs.d" / "stock.yaml").write_text(JOBS)
-    told = [str(problem) for problem in validate(project=str(tmp_path)).problems]
-    for words in (
+    problems = [str(problem) for problem in validate(project=str(tmp_path)).problems]
+    for phrase in (
         "did you mean method?",
         "would let a submitter choose the host",
         "kwargs.timeout",
@@ -356,6 +361,6 @@ def test_validate_knows_the_options_of_stock_tasks(tmp_path: Path) -> None:
         "not an http or https URL",
         "kwargs.body",
     ):
-        assert any(words in each for each in told), (words, told)
-    assert sum("would let a submitter set an option that only YAML may set" in each for each in told) == 2
-    assert all(each.startswith("jobs.d/stock.yaml:") for each in told)
+        assert any(phrase in problem for problem in problems), (phrase, problems)
+    assert sum("would let a submitter set an option that only YAML may set" in problem for problem in problems) == 2
+    assert all(problem.startswith("jobs.d/stock.yaml:") for problem in problems)

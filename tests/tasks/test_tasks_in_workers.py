@@ -50,14 +50,14 @@ def test_retries_secrets_and_a_mail_at_the_end(make_project: Callable[..., Proje
         with project.worker(env={"SITE_TOKEN": TOKEN}) as worker:
             ids = [project.submit("busy"), project.submit("refused")]
             busy, refused = (project.wait_for_state(run_id, "FAILURE", deadline=40.0) for run_id in ids)
-            said = project.submit("script", "-p", "word=hello; exit")
-            assert project.wait_for_state(said, "SUCCESS")["result"]["output"] == "-- hello; exit hello; exit\n"
+            script_id = project.submit("script", "-p", "word=hello; exit")
+            assert project.wait_for_state(script_id, "SUCCESS")["result"]["output"] == "-- hello; exit hello; exit\n"
             wait_until(lambda: len(box.letters) == 2, 40.0, "both mails are there")
             assert TOKEN not in worker.log
     assert (busy["attempts"], busy["error"]["type"]) == (3, "runner.tasks.http.UnexpectedStatusError")
     assert (refused["attempts"], refused["error"]["type"]) == (1, "runner.tasks.http.RefusedError")
     assert [headers["authorization"] for *_, headers, _ in site.seen] == [f"Bearer {TOKEN}"] * 4
     assert TOKEN not in json.dumps([busy, refused])
-    letters = [message_from_bytes(each.original_content, policy=policy.default) for each in box.letters]
+    letters = [message_from_bytes(letter.original_content, policy=policy.default) for letter in box.letters]
     assert {letter["Subject"] for letter in letters} == {"FAILURE: busy (exception)", "FAILURE: refused (exception)"}
     assert all(f"runner why {run_id}" in str(letters[0]) + str(letters[1]) for run_id in ids)

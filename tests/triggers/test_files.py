@@ -13,7 +13,7 @@ from runner.triggers.files import WatchFault, find_files, folder_of, seconds_lef
 
 
 def names(watch: Watch, project: Path) -> list[str]:
-    return [each.name for each in find_files(watch, project)[0]]
+    return [file.name for file in find_files(watch, project)[0]]
 
 
 def test_regular_files_that_fit_the_path(tmp_path: Path) -> None:

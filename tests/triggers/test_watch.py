@@ -147,8 +147,8 @@ def test_ticks_a_scheduler_and_a_worker_at_once(project: Project) -> None:
 
 def test_one_tick_is_enough_for_a_file_that_is_there(project: Project) -> None:
     put(project, "a.csv")
-    told = project.cli("tick", "--json").check()
-    [made] = json.loads(told.stdout)["files"]
+    result = project.cli("tick", "--json").check()
+    [made] = json.loads(result.stdout)["files"]
     assert made["path"] == str(project.path / "inbox" / "a.csv")
     assert json.loads(project.cli("tick", "--json").check().stdout)["files"] == []
 
@@ -204,8 +204,8 @@ def test_the_files_of_a_paused_job_wait(project: Project) -> None:
 def test_no_file_is_looked_at_where_schedules_are_off(project: Project) -> None:
     put(project, "a.csv")
     project.write({"runner.staging.yaml": "schedules: false\n"})
-    told = project.cli("tick", "--json", env={"RUNNER_ENV": "staging"}).check()
-    assert json.loads(told.stdout)["submitted"] == []
+    result = project.cli("tick", "--json", env={"RUNNER_ENV": "staging"}).check()
+    assert json.loads(result.stdout)["submitted"] == []
     assert runs(project) == []
 
 
@@ -238,6 +238,6 @@ def test_a_name_that_is_no_text_is_a_fault_and_others_go_on(project: Project) ->
 
 def test_the_doctor_names_a_folder_that_is_not_there(project: Project) -> None:
     (project.path / "inbox").rmdir()
-    told = project.cli("doctor")
-    assert told.exit_code == 1
-    assert "job take: watch: there is no folder" in told.stdout
+    result = project.cli("doctor")
+    assert result.exit_code == 1
+    assert "job take: watch: there is no folder" in result.stdout

@@ -137,7 +137,7 @@ def test_a_pause_holds_what_waits_until_it_ends(make_project: Callable[..., Proj
     with project.worker():
         # The worker comes to the runs before the one behind them, and sets them aside.
         project.cli("submit", "echo", "--wait").check(0)
-        assert {project.document(each)["detail"] for each in waiting} == {"the job is paused"}
+        assert {project.document(run_id)["detail"] for run_id in waiting} == {"the job is paused"}
         refused = project.cli("submit", "shared").check(5)
         assert "moving house" in refused.stderr
         assert "resume shared" in refused.stderr

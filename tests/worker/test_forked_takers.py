@@ -87,21 +87,21 @@ def test_a_fork_that_fails_ends_no_other_taker() -> None:
         channel.recv(1)
         os._exit(0)
 
-    def take_over(words: Any) -> None:
+    def take_over(jobs: Any) -> None:
         # In the template: the system has no process id left, and later it has.
         def fail() -> int:
             raise BlockingIOError("no more processes")
 
-        os.fork = fail if words["break"] else fork
+        os.fork = fail if jobs["break"] else fork
 
     fork = os.fork
     template = Template(be_taker, take_over)
     template.start()
-    told: list[Born | Death | Failed | Gone] = []
+    messages: list[Born | Death | Failed | Gone] = []
 
     def heard(kind: type[T]) -> list[T]:
-        told.extend(template.hear())
-        return [each for each in told if isinstance(each, kind)]
+        messages.extend(template.hear())
+        return [message for message in messages if isinstance(message, kind)]
 
     pairs = []
 

@@ -120,7 +120,7 @@ def test_retries_hooks_flows_and_submissions_of_jobs_go_through(project: Project
     assert failed.wait(timeout=30).state == State.FAILURE
 
     def hooked() -> bool:
-        return any(each["state"] == "SUCCESS" for each in project.cli("runs", "--job", "echo-run", "--json").json)
+        return any(run["state"] == "SUCCESS" for run in project.cli("runs", "--job", "echo-run", "--json").json)
 
     wait_until(hooked, 30.0)
     ledger = project.ledger()
@@ -161,7 +161,7 @@ def test_a_plain_celery_client_reaches_jobs_and_workers(project: Project, host: 
     assert found.wait(timeout=20).result == 11
     assert runner.get_run(sent.id, project=project.path).result == 11
     pong = wait_until(lambda: app.control.ping(timeout=1.0), 20.0)
-    assert [list(each.values()) for each in pong] == [[{"ok": "pong"}]]
+    assert [list(reply.values()) for reply in pong] == [[{"ok": "pong"}]]
     client = project.redis()
     try:
         wait_until(lambda: client.llen(f"{project.namespace}:dead-letters") == 2, 20.0)
@@ -220,9 +220,9 @@ class Relay:
         with suppress(OSError):
             while data := source.recv(65536):
                 target.sendall(data)
-        for each in (source, target):
+        for sock in (source, target):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         listener, self._listener = self._listener, None

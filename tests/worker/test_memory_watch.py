@@ -33,9 +33,9 @@ def test_a_run_below_its_limit_is_left_alone_and_one_above_is_told_once(hold: Ca
     assert watch.look(held) == []
     for holder, mib in ((below, 50), (above, 150), (free, 150)):
         holder.do(f"hold({mib})")
-    told = wait_until(lambda: watch.look(held))
-    assert [(each.pid, each.job, each.token) for each in told] == [(above.pid, bounded, "above")]
-    assert 150 * MIB < told[0].peak < 180 * MIB
+    exceeded = wait_until(lambda: watch.look(held))
+    assert [(run.pid, run.job, run.token) for run in exceeded] == [(above.pid, bounded, "above")]
+    assert 150 * MIB < exceeded[0].peak < 180 * MIB
     assert watch.look(held) == []
 
 
@@ -46,7 +46,7 @@ def test_growth_is_seen_at_once(hold: Callable[..., Holder]) -> None:
     assert watch.look(held) == []
     holder.do("hold(150)")
     watch._read_at, watch._rest_until = float("inf"), 0.0
-    assert [each.token for each in watch.look(held)] == ["one"]
+    assert [run.token for run in watch.look(held)] == ["one"]
 
 
 def test_the_next_run_of_the_same_process_is_another_one(hold: Callable[..., Holder]) -> None:
@@ -67,7 +67,7 @@ def test_what_it_has_started_counts_although_its_starter_is_gone(hold: Callable[
         f"leader = subprocess.Popen([sys.executable, '-c', {leader!r}], start_new_session=True, "
         "stdin=-1, stdout=-1); leader.stdout.readline()"
     )
-    assert [each.token for each in wait_until(lambda: watch.look(held))] == ["one"]
+    assert [run.token for run in wait_until(lambda: watch.look(held))] == ["one"]
     orphans = family(process_table(), {holder.pid}) - {holder.pid}
     holder.do("leader.communicate()")
     assert len(watch._runs["one"].members) == 3

@@ -22,7 +22,7 @@ def test_a_job_is_paused_whatever_becomes_of_its_workers(make_project: Callable[
     assert "was paused by runner at" in refused.stderr
     assert "2 runs in a row ended in FAILURE (pause_after)" in refused.stderr
     assert "resume wrong" in refused.stderr
-    [job] = [each for each in project.cli("jobs", "--json").check().json if each["name"] == "wrong"]
+    [job] = [job for job in project.cli("jobs", "--json").check().json if job["name"] == "wrong"]
     assert job["paused"]["by"] == "runner"
     with project.worker():
         project.cli("resume", "wrong").check()

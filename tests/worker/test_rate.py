@@ -110,9 +110,9 @@ def test_a_run_that_waits_for_its_rate_keeps_no_taker(make_project: Callable[...
     runs = opened.ledger.get_many(others)
     assert {(run.state, run.detail) for run in runs} == {(State.PENDING, "waiting for its rate limit")}
     assert opened.ledger.client.hlen(opened.ledger.keys.claims) == 0
-    told = project.cli("why", others[1]).check().stdout
-    assert "it waits for its rate limit (1 start in 1h), until" in told
-    assert "1 run is waiting before it" in told
+    explanation = project.cli("why", others[1]).check().stdout
+    assert "it waits for its rate limit (1 start in 1h), until" in explanation
+    assert "1 run is waiting before it" in explanation
 
 
 def test_those_that_wait_start_in_their_order(make_project: Callable[..., Project], tmp_path: Path) -> None:

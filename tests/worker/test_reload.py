@@ -115,7 +115,7 @@ def test_a_broken_edit_keeps_the_last_good_state_of_its_file(make_project: Calla
         assert shown[0]["problems"]["count"] == 1
         assert shown[0]["kept"] == ["jobs.d/jobs.yaml"]
         found = project.cli("doctor", "--json").json
-        assert [each["level"] for each in found["checks"] if each["name"] == "catalogs"] == ["warning"]
+        assert [check["level"] for check in found["checks"] if check["name"] == "catalogs"] == ["warning"]
         file.write_text(jobs(job("three"), job("three", name="other")))
         worker.wait_for("no problems any more")
         assert result_of(project, project.submit("other")) == ["three", "three"]
@@ -163,7 +163,7 @@ def test_a_run_of_another_digest_runs_by_the_workers_own_spec_and_says_which(
     ahead = make_project(jobs(job("theirs", "params: {seconds: {default: 0}}")), {"work.py": WORK}, name="ahead")
     ours = jobs(job("ours", "params: {seconds: {type: integer, maximum: 5, default: 0}}"))
     behind = make_project(ours, {"work.py": WORK}, name="behind", namespace=ahead.namespace)
-    [own] = [each["digest"] for each in behind.cli("jobs", "--json").check().json]
+    [own] = [entry["digest"] for entry in behind.cli("jobs", "--json").check().json]
     with behind.worker(concurrency=1):
         run = ahead.wait_for_state(ahead.submit("say"), "SUCCESS", "FAILURE")
         assert (run["state"], run["result"], run["spec_digest"]) == ("SUCCESS", ["ours", "ours"], own)
@@ -319,10 +319,10 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
         thread = threading.Thread(target=submit_steadily, daemon=True)
         thread.start()
         try:
-            kinds = (edit, by_rename, half_then_whole, delete_then_write, break_then_mend, add_then_delete)
+            changes = (edit, by_rename, half_then_whole, delete_then_write, break_then_mend, add_then_delete)
             for number in range(CHANGES):
                 name, path = chance.choice(sorted(files.items()))
-                kinds[number % len(kinds)](path, content(name))
+                changes[number % len(changes)](path, content(name))
             wait_until(lambda: len(submitted) > CHANGES, 60.0, "more runs are submitted than files changed")
         finally:
             ended.set()
@@ -335,7 +335,7 @@ def test_a_hundred_changes_under_load_fail_no_run(make_project: Callable[..., Pr
         finally:
             ledger.close()
         last = project.document(project.submit("a-0"))["spec_digest"]
-        [expected] = [each["digest"] for each in project.cli("jobs", "--json").check().json if each["name"] == "a-0"]
+        [expected] = [entry["digest"] for entry in project.cli("jobs", "--json").check().json if entry["name"] == "a-0"]
         assert last == expected
         assert "Traceback" not in worker.log
 

@@ -44,8 +44,8 @@ def test_none_starts_before_the_job_that_it_requires_and_none_is_lost(make_proje
 
         # All processes are free for others.
         project.cli("submit", "echo", "--wait").check(0)
-        told = project.cli("why", loads[0]).check().stdout
-        assert "it waits for job extract to succeed: load requires that within 1h" in told
+        explanation = project.cli("why", loads[0]).check().stdout
+        assert "it waits for job extract to succeed: load requires that within 1h" in explanation
         [queue] = project.cli("queues", "--json").check().json
         assert (queue["waiting"], queue["held"]) == (0, 120)
         assert succeeded([*loads, *reports]) == 0

@@ -102,6 +102,6 @@ def test_systemd_hears_when_it_is_ready_alive_and_stopping(
 
 def _next(listener: socket.socket, *, besides: str) -> str:
     while True:
-        told = listener.recv(100).decode()
-        if told != besides:
-            return told
+        message = listener.recv(100).decode()
+        if message != besides:
+            return message

@@ -116,9 +116,9 @@ def test_a_signal_for_another_run_does_not_reach_the_one_that_runs(
     project = make_project({"waits": job}, {"work.py": WORK})
     with project.worker(concurrency=1):
         run_id = project.submit("waits")
-        [told] = wait_until(lambda: notes_in(notes), 30.0, "the job to start")
+        [note] = wait_until(lambda: notes_in(notes), 30.0, "the job to start")
         # As the soft timeout of a run before that has just ended by itself.
-        os.kill(int(str(told["pid"])), signal.SIGUSR1)
+        os.kill(int(str(note["pid"])), signal.SIGUSR1)
         Path(f"{notes}.go").touch()
         assert project.wait_for_state(run_id, "SUCCESS", "FAILURE")["state"] == "SUCCESS"
 
@@ -140,15 +140,15 @@ def test_a_run_that_ends_near_its_limit_has_one_outcome_and_no_other_run_has_it(
         for _ in range(8):
             for name in jobs:
                 made = runner.submit_many(name, [{}] * 5, project=project.path)
-                ids[name] += [each.id for each in made]
+                ids[name] += [run.id for run in made]
         ledger = project.ledger()
         try:
-            every = [run_id for each in ids.values() for run_id in each]
+            every = [run_id for run_ids in ids.values() for run_id in run_ids]
             wait_until(lambda: all(run.final for run in ledger.read(every)), 100.0, "all runs to end")
             for name, of_job in ids.items():
-                told = {(str(run.state), run.reason, run.attempts, run.losses) for run in ledger.read(of_job)}
+                outcomes = {(str(run.state), run.reason, run.attempts, run.losses) for run in ledger.read(of_job)}
                 late = set() if name == "innocent" else {("FAILURE", "timeout", 1, 0)}
-                assert told <= {("SUCCESS", None, 1, 0)} | late, name
+                assert outcomes <= {("SUCCESS", None, 1, 0)} | late, name
         finally:
             ledger.close()
 
@@ -197,7 +197,7 @@ def test_a_batch_wakes_a_taker_for_each_of_its_runs(make_project: Callable[..., 
         ledger = project.ledger()
         client = project.redis()
         try:
-            ids = [each.id for each in runner.submit_many("waits", [{}] * 4, project=project.path)]
+            ids = [run.id for run in runner.submit_many("waits", [{}] * 4, project=project.path)]
             # A ring for each; those that were not heard yet are in the list.
             wait_until(lambda: len(notes_in(notes)) == 4, 30.0, "all four to run at once")
             Path(f"{notes}.go").touch()
@@ -291,7 +291,7 @@ def test_takers_of_each_kind_go_on_after_a_lost_connection(tmp_path: Path, pool:
             client.client_kill_filter(_type="normal", skipme=True)
             client.close()
             worker.wait_for("runner worker ready", after=seen)
-            ids = [each.id for each in runner.submit_many("word", [{}] * 50, project=project.path)]
+            ids = [run.id for run in runner.submit_many("word", [{}] * 50, project=project.path)]
             for run_id in ids:
                 project.wait_for_state(run_id, "SUCCESS")
             assert worker.terminate() == 0
@@ -302,8 +302,8 @@ def test_a_taker_that_waits_for_a_replica_is_not_ended(make_project: Callable[..
     with project.worker(concurrency=1) as worker:
         taker = wait_until(lambda: takers_of(worker.pid), 30.0, "a taker")
         # There is no replica: each write is confirmed by nobody, after some seconds.
-        told = project.cli("submit", "word").check(69).stderr
-        run_id = told.partition("no replica has run ")[2].split()[0]
+        message = project.cli("submit", "word").check(69).stderr
+        run_id = message.partition("no replica has run ")[2].split()[0]
         project.wait_for_state(run_id, "SUCCESS")
         worker.wait_for(f"run {run_id}: no replica has its outcome yet")
         assert takers_of(worker.pid) == taker

@@ -36,7 +36,9 @@ def collecting() -> Iterator[tuple[str, list[Any]]]:
         def do_POST(self) -> None:
             request = ExportTraceServiceRequest()
             request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(span for each in request.resource_spans for of in each.scope_spans for span in of.spans)
+            spans.extend(
+                span for resource in request.resource_spans for of in resource.scope_spans for span in of.spans
+            )
             self.send_response(200)
             self.end_headers()
 
@@ -70,9 +72,9 @@ def test_one_trace_from_the_submission_to_each_attempt(make_project: Callable[..
     assert {span.trace_id for span in spans} == {submitted.trace_id}
     assert [span.parent_span_id for span in attempts] == [submitted.span_id] * 2
     assert {span.parent_span_id for span in inner} == {span.span_id for span in attempts}
-    told = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
-    assert sorted(each["runner.attempt"].int_value for each in told) == [1, 2]
-    assert {each["runner.run_id"].string_value for each in told} == {run_id}
+    attributes = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
+    assert sorted(attempt["runner.attempt"].int_value for attempt in attributes) == [1, 2]
+    assert {attempt["runner.run_id"].string_value for attempt in attributes} == {run_id}
     assert [span.status.message for span in attempts] == ["ConnectionError: not yet, ***"] * 2
     assert TOKEN not in str(spans)
     assert "traceparent" not in done
@@ -97,10 +99,10 @@ def test_the_steps_of_a_flow_are_spans_of_its_trace(make_project: Callable[..., 
     attempts = [span for span in spans if span.name.startswith("run ")]
     assert sorted(span.name for span in attempts) == ["run flow/many", "run flow/many", "run flow/one", "run plain"]
     assert {span.parent_span_id for span in attempts} == {submitted.span_id}
-    told = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
-    assert {each["runner.flow"].string_value for each in told} == {run_id}
-    assert sorted(each["runner.step"].string_value for each in told) == ["job", "many", "many", "one"]
-    assert sorted(each["runner.item"].int_value for each in told if "runner.item" in each) == [0, 1]
+    attributes = [{attribute.key: attribute.value for attribute in span.attributes} for span in attempts]
+    assert {attempt["runner.flow"].string_value for attempt in attributes} == {run_id}
+    assert sorted(attempt["runner.step"].string_value for attempt in attributes) == ["job", "many", "many", "one"]
+    assert sorted(attempt["runner.item"].int_value for attempt in attributes if "runner.item" in attempt) == [0, 1]
 
 
 def test_a_collector_that_is_away_fails_no_run(make_project: Callable[..., Project]) -> None:
