@@ -83,7 +83,7 @@ class Reader:
         # Ids are ASCII without DEL.
         within = and_(RUNS.c.id >= prefix, RUNS.c.id < f"{prefix}\x7f")
         chosen = select(RUNS.c.id).where(self.mine, within).order_by(RUNS.c.id).limit(most)
-        return self.ask(lambda connection: [str(scalar) for scalar in connection.scalars(chosen)]) or []
+        return self.ask(lambda connection: [str(run_id) for run_id in connection.scalars(chosen)]) or []
 
     def log(self, run_id: str) -> list[LogLine]:
         """Return the last log lines of a run; an empty list if it is not archived."""
@@ -95,7 +95,7 @@ class Reader:
         """Return the step runs of a flow, in order of submission."""
         chosen = select(RUNS.c.document).where(self.mine, RUNS.c.flow == flow)
         chosen = chosen.order_by(RUNS.c.submitted_at, RUNS.c.id)
-        return self.ask(lambda connection: [_run(scalar) for scalar in connection.scalars(chosen)]) or []
+        return self.ask(lambda connection: [_run(document) for document in connection.scalars(chosen)]) or []
 
     # -- lists
 

@@ -86,7 +86,7 @@ def write_log(lines: Sequence[LogLine], most: int = LOG_BYTES) -> str:
 
 def read_log(text: str) -> list[LogLine]:
     """Parse the text of :func:`write_log`."""
-    return [LogLine(*json.loads(part)) for part in text.split("\n") if part]
+    return [LogLine(*json.loads(line)) for line in text.split("\n") if line]
 
 
 def clean(text: str | None) -> str | None:
