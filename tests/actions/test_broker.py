@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.deadline import wait_until
-from tests.support.project import Project
+from tests.support.project import Project, write_project
 from tests.support.rabbit import VirtualHost
-from tests.support.servers import free_port
+from tests.support.servers import Server, free_port
 
 JOBS = {"hello": {"task": "work:hello"}, "report": {"task": "work:hello", "queue": "reports"}}
 WORK = {"work.py": "def hello(): return 1\n"}
@@ -132,3 +133,14 @@ def test_queues_that_somebody_else_has_declared_are_used_and_named(
                 project.wait_for_state(run_id, "SUCCESS")
             assert worker.process.poll() is None
             assert "Traceback" not in worker.log
+
+
+def test_workers_with_another_broker_are_named(project: Project, tmp_path: Path, redis_server: Server) -> None:
+    without = write_project(tmp_path / "redis", redis_server.url, JOBS, WORK, None, project.namespace)
+    with without.worker("-Q", "default,reports", concurrency=1):
+        [finding] = findings(project, "brokers", 1)
+        assert finding["level"] == "warning"
+        assert "the broker is RabbitMQ here, but Redis for celery-" in finding["what"]
+        assert findings(without, "brokers", 0) == []
+        # The run starts all the same, with the next beat.
+        project.cli("submit", "hello", "--wait").check()
