@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def _span(
                 yield
             except BaseException as error:
                 name = names_of(type(error))[1]
-                message = f"{name}: {words_of(error, _LONGEST_WORDS, say=str, mask=mask)}"
+                message = f"{name}: {short_text(error, _LONGEST_WORDS, say=str, mask=mask)}"
                 span.set_status(Status(StatusCode.ERROR, message))
                 span.add_event("exception", {"exception.type": name, "exception.message": message})
                 raise

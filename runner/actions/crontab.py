@@ -35,9 +35,9 @@ def read() -> bytes | None:
     done = _call("-l")
     if done.returncode == 0:
         return done.stdout
-    if any(phrase in _said(done).lower() for phrase in _NONE):
+    if any(phrase in _error_of(done).lower() for phrase in _NONE):
         return None
-    raise CrontabError(f"crontab -l: {_said(done)}", hint="ask the administrator of this host; see crontab(1)")
+    raise CrontabError(f"crontab -l: {_error_of(done)}", hint="ask the administrator of this host; see crontab(1)")
 
 
 def change(edit: Edit) -> bool:
@@ -56,7 +56,7 @@ def change(edit: Edit) -> bool:
         done = _call("-", text=after) if after else _call("-r")
         if done.returncode != 0:
             raise CrontabError(
-                f"crontab: {_said(done)}",
+                f"crontab: {_error_of(done)}",
                 hint="nothing was changed; see crontab -l, and correct it with crontab -e",
             )
         if (read() or b"") != after:
@@ -84,7 +84,7 @@ def _call(*arguments: str, text: bytes | None = None) -> subprocess.CompletedPro
         raise CrontabError(f"{program} cannot be run: {error.strerror}", hint=_REMEDY) from error
 
 
-def _said(done: subprocess.CompletedProcess[bytes]) -> str:
+def _error_of(done: subprocess.CompletedProcess[bytes]) -> str:
     lines = [line.strip() for line in (done.stderr or done.stdout).decode("utf-8", "replace").splitlines()]
     return "; ".join(line for line in lines if line) or f"it ended with {done.returncode}"
 

@@ -326,11 +326,11 @@ def _waits(facts: Facts) -> tuple[str, list[str], list[tuple[str, ...]]]:
             return summary, ["any live worker puts it back into its queue"], [] if facts.workers else start
         return f"worker {facts.holder} has fetched it, and starts it when a process is free", _note(facts), []
     if not served:
-        return unserved[0], [*_place(facts), *_note(facts)], start
+        return unserved[0], [*_ahead(facts), *_note(facts)], start
     if facts.ahead is not None:
         before = facts.ahead + facts.higher
         if before:
-            return f"{_count(before)} ahead of it in queue {run.queue}", _place(facts, counted=not facts.higher), []
+            return f"{_count(before)} ahead of it in queue {run.queue}", _ahead(facts, counted=not facts.higher), []
         return f"it is the next one in queue {run.queue}", [f"taken by {', '.join(facts.takers)}"], []
     if facts.note:
         return facts.note, [], []
@@ -376,7 +376,7 @@ def _requires(facts: Facts, job: str, unserved: Sequence[str]) -> tuple[str, lis
     )
 
 
-def _place(facts: Facts, *, counted: bool = False) -> list[str]:
+def _ahead(facts: Facts, *, counted: bool = False) -> list[str]:
     """Return the runs ahead of a run in its queue, unless they are ``counted`` already, and the queue's workers."""
     found = []
     if facts.ahead and not counted:

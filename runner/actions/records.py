@@ -103,12 +103,12 @@ class Records:
         Raises:
             UsageError: the cursor is invalid, or the query has no pages.
         """
-        from runner.ledger.search import first_place, page_of, part_of, search  # start-up time: only lists search
+        from runner.ledger.search import first_position, page_of, part_of, search  # start-up time: only lists search
 
         if query.archived and not self._only_archive:
             archive = Records(self._open_ledger, self._behind, only_archive=True)
             return archive.page(query, limit=limit, cursor=cursor)
-        after = first_place(query, cursor)
+        after = first_position(query, cursor)
         parts: list[Part] = []
         ledger = None if self._only_archive else self._open_ledger()
         may_be_archived = self._behind.exists and (not query.state or any(state in FINAL for state in query.state))

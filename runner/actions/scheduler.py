@@ -114,7 +114,7 @@ class Scheduler:
         if not self._ready:
             self._ready = True
             notify("READY=1")
-            self._say(f"ready: {self._told()}")
+            self._say(f"ready: {self._summary()}")
         return self._pause()
 
     def _work(self) -> None:
@@ -165,7 +165,7 @@ class Scheduler:
         self._looked = float("-inf")
         return pause
 
-    def _told(self) -> str:
+    def _summary(self) -> str:
         if not self._project.settings.schedules:
             return "schedules: false in runner.yaml, nothing is submitted from here"
         rows = [row for row in self._engine.table.rows.values() if row.schedule]

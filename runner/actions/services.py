@@ -91,11 +91,11 @@ def enable(project: Project, manager: Manager) -> Enabled:
             write_regular(path, units[name].encode())
         except OSError as error:
             raise SystemdError(f"{path} cannot be written: {error.strerror}", hint=_WHOSE) from None
-    manager.tell("daemon-reload")
-    manager.tell("enable", *units)
+    manager.command("daemon-reload")
+    manager.command("enable", *units)
     if changed:
-        manager.tell("restart", *changed)
-    manager.tell("start", *units)
+        manager.command("restart", *changed)
+    manager.command("start", *units)
     user = account(os.geteuid()) if manager.user else owner(project)
     return Enabled(tuple(manager.folder / name for name in changed), tuple(units), user)
 
@@ -127,14 +127,14 @@ def remove(project: Project, manager: Manager) -> list[str]:
     names = [*worker_units(host, 0.0), *scheduler_units(host)]  # including those that `schedules: false` leaves out now
     found = [name for name in names if os.path.lexists(manager.folder / name)]
     if found:
-        manager.tell("disable", "--now", *found)
+        manager.command("disable", "--now", *found)
         for name in found:
             try:
                 (manager.folder / name).unlink(missing_ok=True)
             except OSError as error:
                 raise SystemdError(f"{error.filename} cannot be removed: {error.strerror}", hint=_WHOSE) from None
-        manager.tell("daemon-reload")
-        manager.tell("reset-failed")
+        manager.command("daemon-reload")
+        manager.command("reset-failed")
     return found
 
 

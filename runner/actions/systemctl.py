@@ -40,7 +40,7 @@ class Manager:
         config = os.environ.get("XDG_CONFIG_HOME", "")
         return (Path(config) if config.startswith("/") else Path.home() / ".config") / "systemd" / "user"
 
-    def tell(self, *arguments: str) -> None:
+    def command(self, *arguments: str) -> None:
         """Call ``systemctl``.
 
         Raises:
@@ -48,7 +48,7 @@ class Manager:
         """
         done = self._call(arguments)
         if done.returncode != 0:
-            raise SystemdError(f"{self.named(*arguments)}: {_said(done)}", hint=self._remedy(arguments))
+            raise SystemdError(f"{self.named(*arguments)}: {_error_of(done)}", hint=self._remedy(arguments))
 
     def show(self, units: Sequence[str], names: Sequence[str]) -> list[Mapping[str, str]]:
         """Return properties of units.
@@ -59,7 +59,7 @@ class Manager:
         arguments = ("show", "--property", ",".join(names), *units)
         done = self._call(arguments)
         if done.returncode != 0:
-            raise SystemdError(f"{self.named('show')}: {_said(done)}", hint=self._remedy(arguments))
+            raise SystemdError(f"{self.named('show')}: {_error_of(done)}", hint=self._remedy(arguments))
         blocks = done.stdout.strip().split("\n\n")
         return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
 
@@ -106,6 +106,6 @@ def lingers(user: str) -> bool:
     return (_LINGERING / user).exists()
 
 
-def _said(done: subprocess.CompletedProcess[str]) -> str:
+def _error_of(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines()]
     return "; ".join(line for line in lines if line) or f"it ended with {done.returncode}"

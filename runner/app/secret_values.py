@@ -90,7 +90,7 @@ def _masked(masker: Masker, value: object) -> object:
     if isinstance(value, bytes):
         text = value.decode("utf-8", "surrogateescape")
         return masker.text(text).encode("utf-8", "surrogateescape") if masker.finds(text) else value
-    if type(value) in (list, tuple, dict, int, float) and any(masker.finds(text) for text in _words(value)):
+    if type(value) in (list, tuple, dict, int, float) and any(masker.finds(text) for text in _texts(value)):
         if isinstance(value, tuple):
             return tuple(_masked(masker, item) for item in value)
         if isinstance(value, list):
@@ -101,7 +101,7 @@ def _masked(masker: Masker, value: object) -> object:
     return value
 
 
-def _words(value: object) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     for say in (str, repr):
         # Code of the job, which may raise anything.
         try:
@@ -112,17 +112,17 @@ def _words(value: object) -> Iterator[str]:
 
 
 def _shown(error: BaseException) -> Iterator[str]:
-    yield from _words(error)
-    yield from _words(error.args)
+    yield from _texts(error)
+    yield from _texts(error.args)
     for number, note in enumerate(getattr(error, "__notes__", ())):
         if number >= MOST_NOTES:
             raise ValueError("too many notes to be searched")
-        yield from _words(note)
+        yield from _texts(note)
 
 
 def _stand_in(masker: Masker, error: BaseException) -> BaseException:
     cls = type(error)
-    message = next(iter(_words(error)), cls.__name__)
+    message = next(iter(_texts(error)), cls.__name__)
     masked = masker.text(message)
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__}
     try:

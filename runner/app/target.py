@@ -12,7 +12,7 @@ from celery.app.task import Task
 from celery.local import Proxy
 
 from runner.app.django_task import function_of
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 
 LONGEST_WORDS = 2000
 """The maximum length of an import's error message (characters)."""
@@ -36,7 +36,7 @@ def load_target(path: str) -> Callable[..., Any] | Task:
         raise
     except BaseException as error:
         # The module may raise anything, including SystemExit; other jobs must still run.
-        raise TargetError(f"{path}: {names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}") from error
+        raise TargetError(f"{path}: {names_of(type(error))[1]}: {short_text(error, LONGEST_WORDS, say=str)}") from error
     if isinstance(found, Proxy):
         found = found._get_current_object()
     found = function_of(found)

@@ -314,7 +314,7 @@ def _order(columns: Any, query: RunQuery) -> tuple[ColumnElement[Any], ColumnEle
 def _part(rows: Any, limit: int) -> Part:
     """Return the page from ``limit`` + 1 rows: the last one only shows that there are more."""
     found = list(rows)
-    end = _place(found[limit - 1]) if len(found) > limit else None
+    end = _position(found[limit - 1]) if len(found) > limit else None
     return Part([_run(row.document) for row in found[:limit]], end, min(len(found), limit))
 
 
@@ -325,10 +325,10 @@ def _extent(connection: Connection, keys: Subquery, query: RunQuery) -> tuple[in
         column.desc() if query.sort == "oldest" else column.asc() for column in (keys.c.submitted_at, keys.c.id)
     ]
     last = connection.execute(select(keys).order_by(*backward).limit(1)).first()
-    return looked, None if last is None else _place(last)
+    return looked, None if last is None else _position(last)
 
 
-def _place(row: Any) -> Position:
+def _position(row: Any) -> Position:
     return Position(milliseconds(row.submitted_at), row.id)
 
 

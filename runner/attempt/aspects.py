@@ -122,7 +122,7 @@ def aspects_of() -> list[Aspect]:
         Aspect("audit hooks", _audit_hooks(), _log_without_frames),
         Aspect("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
         Aspect("user, group, or process group", _identity, _cannot, own=True),
-        Aspect("root folder", partial(_place, "/"), _cannot),
+        Aspect("root folder", partial(_file_identity, "/"), _cannot),
         _working_folder(),
         Aspect("umask", _umask, os.umask),
         Aspect("open descriptors", _room_for_descriptors(), _cannot),
@@ -232,7 +232,7 @@ else:
         return os.getuid(), os.geteuid(), os.getgid(), os.getgroups(), os.getpgrp()
 
 
-def _place(path: str) -> tuple[int, int]:
+def _file_identity(path: str) -> tuple[int, int]:
     found = os.stat(path)  # noqa: PTH116 - pathlib takes twice as long
     return found.st_dev, found.st_ino
 
@@ -248,9 +248,9 @@ def _working_folder() -> Aspect:
     try:
         held = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return Aspect("working folder", partial(_place, "."), _cannot)
+        return Aspect("working folder", partial(_file_identity, "."), _cannot)
     _folders.append(held)
-    return Aspect("working folder", partial(_place, "."), lambda _: os.fchdir(held))
+    return Aspect("working folder", partial(_file_identity, "."), lambda _: os.fchdir(held))
 
 
 def _room_for_descriptors() -> Callable[[], bool]:

@@ -15,7 +15,7 @@ from runner.ledger.attempt import Settled, success_meta
 from runner.ledger.backend import LedgerBackend
 from runner.ledger.outcome import ResultNotKept
 from runner.ledger.take import Success
-from runner.model.storable import cut, words_of
+from runner.model.storable import cut, short_text
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def _report(attempt: Attempt, state: str, meta: object) -> None:
     # outcome either: the job has not ended yet.
     found: JsonObject = meta if isinstance(meta, dict) else {}
     message = found.get("message") or found.get("status") or state
-    text = words_of(message, 1000, say=str, mask=attempt.masker.text)
+    text = short_text(message, 1000, say=str, mask=attempt.masker.text)
     attempt.shared.attempts.progress(attempt.taken.run_id, attempt.taken.token, _fraction(found), text)
 
 

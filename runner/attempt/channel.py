@@ -41,7 +41,7 @@ class Channel:
         with contextlib.suppress(OSError):
             self._end.detach()
 
-    def tell(self, **message: object) -> None:
+    def send(self, **message: object) -> None:
         """Send a line; do nothing if the other end is closed."""
         with contextlib.suppress(OSError):
             self._end.sendall(json.dumps(message, separators=(",", ":")).encode() + b"\n")

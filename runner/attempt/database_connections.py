@@ -33,19 +33,19 @@ def with_fresh_connections(call: Callable[..., Any], *args: Any) -> Any:
     ``CONN_MAX_AGE`` limits the age of a connection, as for requests. A kept connection is tested before each run, which
     costs a round trip to the database: a run is worth more than a request.
     """
-    _each(_renew)
+    _for_each(_renew)
     _in_thread_of_async_code(_renew)
     try:
         return call(*args)
     finally:
         _in_thread_of_async_code(_release)
-        _each(_release)
+        _for_each(_release)
         _close_caches()
 
 
 def close_before_forks() -> None:
     """Close the connections that ``setup`` and imports have opened in the parent, because children would share them."""
-    _each(_close)
+    _for_each(_close)
     _in_thread_of_async_code(_close)
     _end_thread_of_async_code()
     module = sys.modules.get("sqlalchemy.engine")
@@ -71,7 +71,7 @@ def _close(connection: Any) -> None:
         connection.close_pool()
 
 
-def _each(act: Callable[[Any], None]) -> None:
+def _for_each(act: Callable[[Any], None]) -> None:
     if _django("django.db") is None:
         return
     for connection in _open_connections():
@@ -93,7 +93,7 @@ def _in_thread_of_async_code(act: Callable[[Any], None]) -> None:
     if executor is None or threading.current_thread() is not threading.main_thread():
         return
     try:
-        executor.submit(_each, act).result(ASYNC_PATIENCE)
+        executor.submit(_for_each, act).result(ASYNC_PATIENCE)
     except SoftTimeLimitExceeded:
         if act is _renew:
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.ledger.outcome import MESSAGE_LENGTH
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 
 _TRACEBACK = BaseException.__dict__["__traceback__"]
 
@@ -22,5 +22,5 @@ def honest(error: BaseException) -> BaseException:
     module, name = names_of(cls)
     kind: type[BaseException] = Exception if issubclass(cls, Exception) else BaseException
     twin: type[BaseException] = type(name, (kind,), {"__module__": module})
-    made = twin(words_of(error, MESSAGE_LENGTH, say=str))
+    made = twin(short_text(error, MESSAGE_LENGTH, say=str))
     return made.with_traceback(_TRACEBACK.__get__(error))

@@ -44,7 +44,7 @@ from runner.ledger.outcome import ResultNotKept, shape_result, write_result
 from runner.model.job import JobSpec
 from runner.model.retry import RetryAt
 from runner.model.run import FailureReason
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 from runner.model.template import Sources
 from runner.params.check import check_params
 from runner.params.placement import misplaced
@@ -294,7 +294,7 @@ class JobTask(Task):
         kwargs, env = shared.attempts.persist(fill_in) if job.step is not None else fill_in()
 
         def report(fraction: float | None, message: str | None) -> None:
-            masked = None if message is None else words_of(message, LONGEST_TEXT, say=str, mask=masker.text)
+            masked = None if message is None else short_text(message, LONGEST_TEXT, say=str, mask=masker.text)
             shared.attempts.progress(run_id, token, None if fraction is None else float(fraction), masked)
 
         current = CurrentRun(
@@ -338,8 +338,8 @@ class JobTask(Task):
             if not call.entered:
                 if isinstance(fault, exceptions.SoftTimeLimitExceeded):
                     raise fault
-                raise PlumbingFault(f"what a run needs cannot be set up: {words_of(fault, 500)}") from fault
-            reason = words_of(fault, 500)
+                raise PlumbingFault(f"what a run needs cannot be set up: {short_text(fault, 500)}") from fault
+            reason = short_text(fault, 500)
             log.warning("run %s of %s: clearing up after it failed: %s", run_id, self.name, reason)
             if process is not None:
                 process.spoiled = process.spoiled or reason
@@ -469,7 +469,7 @@ def _of_flow(flow: FlowRef | None) -> dict[str, Any]:
 def _left(leaving: SystemExit) -> JobExit:
     if isinstance(leaving, WorkerShutdown | WorkerTerminate):
         return JobExit(f"the job raised {type(leaving).__name__}, which only Celery itself may")
-    return JobExit(f"the job called sys.exit({words_of(leaving.code, 500)})")
+    return JobExit(f"the job called sys.exit({short_text(leaving.code, 500)})")
 
 
 def _held(variables: Collection[str]) -> tuple[str, ...]:

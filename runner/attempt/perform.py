@@ -14,7 +14,7 @@ from runner.attempt.apart import perform_apart
 from runner.attempt.attempt_report import LONGEST_TEXT, AttemptReport, End
 from runner.attempt.state import Attempt, SharedState, performing
 from runner.ledger.traceback_text import traceback_text
-from runner.model.storable import words_of
+from runner.model.storable import short_text
 
 log = get_logger(__name__)
 
@@ -77,7 +77,7 @@ def _perform(task: DeclaredTask, attempt: Attempt) -> AttemptReport:
         if terminate_handler_fired():
             raise
         if settlement.report is None:
-            text = traceback_text(fault, LONGEST_TRACEBACK) or words_of(fault, LONGEST_TEXT)
+            text = traceback_text(fault, LONGEST_TRACEBACK) or short_text(fault, LONGEST_TEXT)
             log.error("run %s of %s has no outcome: %s", run_id, taken.job, text, extra=about(run_id, taken.job))
             return give_up(attempt.shared)
         return settlement.report

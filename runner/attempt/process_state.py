@@ -101,7 +101,7 @@ class ProcessState:
         finally:
             _finish(partial(self._put_environment_back, env))
             if not self.apart:
-                self._tell(run_id, job)
+                self._log_leftovers(run_id, job)
 
     def job(self, name: str) -> AbstractContextManager[None]:
         """Run a job's code in the block with its own ``sys.argv``; then restore everything but the environment."""
@@ -160,7 +160,7 @@ class ProcessState:
         if changed and changed - {os.fsencode(name) for name in env}:
             _add(self._changed, "environment variables")
 
-    def _tell(self, run_id: str, job: str) -> None:
+    def _log_leftovers(self, run_id: str, job: str) -> None:
         extra = about(run_id, job)
         if self._left:
             log.warning("run %s of %s left threads that go on: %s", run_id, job, ", ".join(self._left), extra=extra)

@@ -44,14 +44,14 @@ class Reports:
     def __init__(self, worker: str, head: Head, channel: Channel) -> None:
         self._worker, self._head, self._channel = worker, head, channel
         self._counts: Counter[str] = Counter()
-        self._told_at = 0.0
+        self._sent_at = 0.0
         self._soon_at = 0.0
 
     def begun(self, taken: Taken, job: JobSpec, shown: Shown) -> None:
         """Report that a run begins. In Celery's terms, it was received at the time of the request."""
         if self._is_urgent(job, shown):
             self._soon_at = shown.started
-            self._channel.tell(soon=True)
+            self._channel.send(soon=True)
         run_id = taken.run_id
         log.info("Task %s[%s] received", taken.job, run_id, extra={"data": {"id": run_id, "name": taken.job}})
         if signals.task_received.receivers:
@@ -73,22 +73,22 @@ class Reports:
         self._counts[taken.job] += 1
         if report.end is End.RETRIED:
             # The parent must not sleep longer than a short delay.
-            self._channel.tell(beat=True)
+            self._channel.send(beat=True)
         if self._head.sends_events:
             if report.end is End.SUCCEEDED:
                 self._event("task-succeeded", taken, result=report.text, runtime=report.seconds)
             elif report.end in (End.RETRIED, End.FAILED):
                 name = "task-retried" if report.end is End.RETRIED else "task-failed"
                 self._event(name, taken, exception=report.text, traceback=report.traceback)
-        if time.monotonic() - self._told_at > COUNT_SECONDS:
+        if time.monotonic() - self._sent_at > COUNT_SECONDS:
             self.counts()
 
     def counts(self) -> None:
         """Send the number of runs performed since the last report."""
         if self._counts:
-            self._channel.tell(counts=dict(self._counts))
+            self._channel.send(counts=dict(self._counts))
             self._counts.clear()
-        self._told_at = time.monotonic()
+        self._sent_at = time.monotonic()
 
     def _event(self, kind: str, taken: Taken, **fields: object) -> None:
-        self._channel.tell(event=kind, uuid=taken.run_id, job=taken.job, fields=fields)
+        self._channel.send(event=kind, uuid=taken.run_id, job=taken.job, fields=fields)

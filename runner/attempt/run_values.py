@@ -30,7 +30,7 @@ def expand_kwargs(job: JobSpec, sources: Sources, target: object = None) -> dict
         MissingSecret: the variable of an ``${env.NAME}`` is not set.
         ParamsRefused: a param has a value that is not permitted in its place, or a step has no such value.
     """
-    return {name: _told(f"kwargs.{name}", partial(fill_in, job, name, sources, target)) for name in job.kwargs}
+    return {name: _filled(f"kwargs.{name}", partial(fill_in, job, name, sources, target)) for name in job.kwargs}
 
 
 def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
@@ -42,7 +42,7 @@ def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
     """
     found = {}
     for name, value in job.env.items():
-        text = as_text(_told(f"env.{name}", partial(expand, value, sources.look_up)))
+        text = as_text(_filled(f"env.{name}", partial(expand, value, sources.look_up)))
         try:
             held = "\0" not in text and os.fsencode(text) is not None
         except UnicodeEncodeError:
@@ -53,7 +53,7 @@ def expand_env(job: JobSpec, sources: Sources) -> dict[str, str]:
     return found
 
 
-def _told(where: str, fill: Callable[[], Any]) -> Any:
+def _filled(where: str, fill: Callable[[], Any]) -> Any:
     """Return a value with placeholders filled in; name its place in errors."""
     try:
         return fill()

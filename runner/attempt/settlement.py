@@ -27,7 +27,7 @@ from runner.ledger.outcome import describe_exception
 from runner.model.masking import Masker
 from runner.model.run import FailureReason
 from runner.model.run_error import is_of_stock_task
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 
 log = get_logger(__name__)
 
@@ -73,7 +73,7 @@ def settle_failure(task: DeclaredTask, request: Request, error: BaseException) -
         return settlement.report
     retried = isinstance(error, Retry)
     cause: BaseException = error.exc if isinstance(error, Retry) else error
-    text = words_of(cause, LONGEST_TEXT, mask=attempt.masker.text)
+    text = short_text(cause, LONGEST_TEXT, mask=attempt.masker.text)
     limit = attempt.shared.settings.limits.traceback
     failure = _describe(cause, limit, settlement.message, attempt.masker)
     if terminate_handler_fired():

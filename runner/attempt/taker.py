@@ -123,7 +123,7 @@ class Taker:
         state = TakerState.PASSING if self._passed_on else TakerState.STARTING
         self._slot.show(NOTHING._replace(state=state, pid=os.getpid(), asked=self._passed_on))
         self._read_head()
-        self._channel.tell(ready=True)
+        self._channel.send(ready=True)
 
     def wanted(self) -> bool:
         """Return whether this taker shall take another run."""
@@ -164,7 +164,7 @@ class Taker:
         """Show that this taker waits to be woken."""
         self._reports.counts()
         self._show(TakerState.IDLE)
-        self._channel.tell(idle=True)
+        self._channel.send(idle=True)
 
     def leave(self) -> None:
         """Settle the last run. A run for the next taker stays in the slot."""
@@ -224,7 +224,7 @@ class Taker:
             found = decide()
         if self._held.settled is Settled.ADVANCES:
             # The next beat advances the flow.
-            self._channel.tell(beat=True)
+            self._channel.send(beat=True)
         return found or True
 
     def _pass_on(self, token: str) -> None:
@@ -391,7 +391,7 @@ class Taker:
     def _look(self, name: str, digest: object) -> Looked:
         if self._is_behind():
             return Looked.CHANGED
-        self._channel.tell(look=[name, digest if isinstance(digest, str) else None])
+        self._channel.send(look=[name, digest if isinstance(digest, str) else None])
         deadline = time.monotonic() + LOOKED_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             answer = self._channel.hear(left) or {}

@@ -122,7 +122,7 @@ def _load(path: str) -> tuple[Any, str | None]:
             return None, _no_such_name(path, module, cause, known)
         if isinstance(cause, ModuleNotFoundError) and f"{cause.name}".startswith(f"{tasks.__name__}."):
             return None, _no_stock_module(path, str(cause.name))
-        message = f"cannot be imported: {type(cause).__name__}: {cause}{_place(cause)}"
+        message = f"cannot be imported: {type(cause).__name__}: {cause}{_failed_at(cause)}"
         if not isinstance(cause, AttributeError):
             _failed[module] = message
         return None, message
@@ -159,7 +159,7 @@ def _no_stock_module(path: str, module: str) -> Message:
     return Message(f"{what}, did you mean {close}?", replacement=path.replace(module, f"{tasks.__name__}.{close}", 1))
 
 
-def _place(error: BaseException) -> str:
+def _failed_at(error: BaseException) -> str:
     """Return the place in the user's code where an import failed."""
     trace = error.__traceback__
     location = ""

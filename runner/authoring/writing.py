@@ -86,7 +86,7 @@ def insert(text: str, name: str, options: Mapping[str, Any], notes: Mapping[str,
     newline = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
     root = _compose(text.removeprefix("\ufeff"))
-    at, indent, head = _place(root, lines)
+    at, indent, head = _insertion_point(root, lines)
     if at and not lines[at - 1].endswith(("\n", "\r")):
         lines[at - 1] += newline
     added = head + job_text(name, options, notes, indent)
@@ -103,7 +103,7 @@ def _compose(text: str) -> Any:
         loader.dispose()
 
 
-def _place(root: Any, lines: list[str]) -> tuple[int, int, str]:
+def _insertion_point(root: Any, lines: list[str]) -> tuple[int, int, str]:
     """Return the line to insert at, the indentation, and the text before the job."""
     if root is None or _is_null(root):
         return len(lines), _INDENT, "jobs:\n"

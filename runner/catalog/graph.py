@@ -154,7 +154,7 @@ def _step(graph: Graph, name: str) -> Faults:
         if fault is not None:
             yield (name, *reference.path), as_message(fault).after(f"{reference.shown}: ", reference.shown)
     if step.each is not None:
-        yield from (((name, "each", *below), fault) for below, fault in _each(graph, name))
+        yield from (((name, "each", *below), fault) for below, fault in _texts_of_each(graph, name))
     if step.if_ is not None:
         types = types_of(graph, name, step.if_)
         if step.if_ != _RUN_ID and types and "boolean" not in types:
@@ -167,7 +167,7 @@ def named_types(types: Iterable[str]) -> str:
     return " or ".join(ARTICLES[name] for name in types)
 
 
-def _each(graph: Graph, name: str) -> Iterator[tuple[Path, str]]:
+def _texts_of_each(graph: Graph, name: str) -> Iterator[tuple[Path, str]]:
     written = graph.steps[name].each
     lists: list[tuple[Path, Any]] = [((), written)]
     if isinstance(written, Mapping):

@@ -43,7 +43,7 @@ def tick_units(host: Host) -> dict[str, str]:
     """Return service and timer of ``runner tick``, every minute."""
     name = unit_name(host.project, "tick")
     return {
-        f"{name}.service": _service(host, "Scheduled runs", _words([*_call(host), "tick"]), ["Type=oneshot"]),
+        f"{name}.service": _service(host, "Scheduled runs", _quote_all([*_call(host), "tick"]), ["Type=oneshot"]),
         f"{name}.timer": _timer(f"Scheduled runs of {host.project}", ["*-*-* *:*:00"], persistent=False),
     }
 
@@ -55,7 +55,7 @@ def job_units(host: Host, job: str, calendar: Sequence[str], *, catch_up: bool) 
     script = f'exec "$@" --key {KEY}'
     words = ["/bin/sh", "-c", script, "sh", *_call(host), "submit", job, "--wait", "--quiet"]
     return {
-        f"{name}.service": _service(host, f"Job {job}", _words(words), ["Type=oneshot"]),
+        f"{name}.service": _service(host, f"Job {job}", _quote_all(words), ["Type=oneshot"]),
         f"{name}.timer": _timer(f"Job {job} of {host.project}", calendar, persistent=catch_up),
     }
 
@@ -72,14 +72,14 @@ def worker_units(host: Host, grace: float) -> dict[str, str]:
         "# Longer than worker.shutdown_grace.",
         f"TimeoutStopSec={round(grace) + STOP_MARGIN_SECONDS}",
     ]
-    text = _service(host, "Worker", _words([*_call(host), "worker"]), more, install=True)
+    text = _service(host, "Worker", _quote_all([*_call(host), "worker"]), more, install=True)
     return {f"{unit_name(host.project, 'worker')}.service": text}
 
 
 def scheduler_units(host: Host) -> dict[str, str]:
     """Return the service of a scheduler, which needs no tick beside it."""
     more = ["Type=notify", "Restart=always", "RestartSec=2"]
-    text = _service(host, "Scheduler", _words([*_call(host), "scheduler"]), more, install=True)
+    text = _service(host, "Scheduler", _quote_all([*_call(host), "scheduler"]), more, install=True)
     return {f"{unit_name(host.project, 'scheduler')}.service": text}
 
 
@@ -126,12 +126,12 @@ def _plain(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _words(words: Sequence[str]) -> str:
+def _quote_all(words: Sequence[str]) -> str:
     """Quote a command line by systemd.service(5)."""
-    return " ".join(_word(word) for word in words)
+    return " ".join(_quote(word) for word in words)
 
 
-def _word(word: str) -> str:
+def _quote(word: str) -> str:
     text = _plain(word).replace("$", "$$")
     if re.fullmatch(r"[A-Za-z0-9_./:@%=+,$-]+", text):
         return text

@@ -246,7 +246,7 @@ class RunAdmin(admin.ModelAdmin):
             try:
                 submitted = self._submit_again(request, run_id)
             except RunnerError as error:
-                troubles.append(f"{run_id}: {_told(error)}")
+                troubles.append(f"{run_id}: {_message_of(error)}")
                 if isinstance(error, Unavailable | ArchiveUnavailable):
                     break  # each of the others would wait as long, too
             else:
@@ -286,7 +286,7 @@ class RunAdmin(admin.ModelAdmin):
             self._show(request, error)
 
     def _show(self, request: HttpRequest, error: RunnerError) -> None:
-        messages.error(request, _told(error))
+        messages.error(request, _message_of(error))
 
     def _note(self, request: HttpRequest, run_id: str, label: str, act: str) -> None:
         self.log_change(request, Run(id=run_id, job=label), act)
@@ -320,7 +320,7 @@ class RunAdmin(admin.ModelAdmin):
         return "expired" if run.result_expired else _pre(json.dumps(run.result, indent=2, ensure_ascii=False))
 
 
-def _told(error: RunnerError) -> str:
+def _message_of(error: RunnerError) -> str:
     return error.message + (f" ({error.hint})" if error.hint else "")
 
 

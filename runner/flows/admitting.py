@@ -90,7 +90,7 @@ class Admitting:
                 return self.skipped(flow, name, "skipped")
             items = self._items_of(flow, name, look)
         except (ValueError, Unset) as error:
-            return self._refused(flow, name, InvalidParams(_words(error)), str(FailureReason.INVALID_PARAMS))
+            return self._refused(flow, name, InvalidParams(_message_of(error)), str(FailureReason.INVALID_PARAMS))
         try:
             spec = self._spec(flow, name)
         except RunnerError as error:
@@ -172,7 +172,7 @@ class Admitting:
         try:
             return StepEntry(run_id, self._params(step, spec, item, look(item, run_id)))
         except (InvalidParams, ValueError, Unset) as error:
-            invalid_params = error if isinstance(error, InvalidParams) else InvalidParams(_words(error))
+            invalid_params = error if isinstance(error, InvalidParams) else InvalidParams(_message_of(error))
             return StepEntry(run_id, {}, "refuse", str(FailureReason.INVALID_PARAMS), failure_of(invalid_params))
 
     def _params(self, step: Step, spec: JobSpec, item: Any, look: Callable[[str], Any]) -> Mapping[str, Any]:
@@ -282,7 +282,7 @@ def _steps_in(values: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(parts[1] for parts in found if parts[0] == "steps" and len(parts) > 1))
 
 
-def _words(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     if isinstance(error, Unset):
         return f"${{env.{error.args[0]}}} is not set"
     return str(error)

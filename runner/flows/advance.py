@@ -204,7 +204,7 @@ class _Advance:
             stop_step(
                 self._ledger, flow.id, name, terminate=True, comment=f"the record of its flow {flow.id} is damaged"
             )
-        failure = _told("DamagedRecord", f"the record of the flow is damaged: {what} cannot be read")
+        failure = _failed_with("DamagedRecord", f"the record of the flow is damaged: {what} cannot be read")
         reason = str(FailureReason.INVALID_PARAMS)
         return self._finish(flow, State.FAILURE, reason, failure.meta(flow.id, State.FAILURE), failure.error())
 
@@ -250,8 +250,8 @@ def _failure(flow: Flow, job: JobSpec, outcome: Outcome) -> Failure | None:
     if outcome.state is not State.FAILURE:
         return None
     if outcome.reason == FailureReason.TIMEOUT:
-        return _told("TimeLimitExceeded", f"the flow took longer than {format_duration(job.timeout or 0.0)}")
-    return _told("StepFailed", "; ".join(_blame(flow, name) for name in outcome.failed))
+        return _failed_with("TimeLimitExceeded", f"the flow took longer than {format_duration(job.timeout or 0.0)}")
+    return _failed_with("StepFailed", "; ".join(_blame(flow, name) for name in outcome.failed))
 
 
 def _blame(flow: Flow, name: str) -> str:
@@ -264,5 +264,5 @@ def _blame(flow: Flow, name: str) -> str:
     return f"{name} failed" if known.counts.get("FAILURE") else f"{name} was revoked ({known.reason})"
 
 
-def _told(kind: str, message: str) -> Failure:
+def _failed_with(kind: str, message: str) -> Failure:
     return Failure(kind, message, None, {"exc_type": kind, "exc_message": [message], "exc_module": "runner.flows"})

@@ -6,7 +6,7 @@ import json
 
 from runner.errors import NotWaiting
 from runner.ledger.attempt import success_meta
-from runner.ledger.audit import tell
+from runner.ledger.audit import log_act
 from runner.ledger.reading import get_run, unknown_run
 from runner.ledger.refusals import unconfirmed
 from runner.ledger.store import Store
@@ -36,7 +36,7 @@ def answer_approval(store: Store, run_id: str, *, approved: bool, by: str, comme
     run = get_run(store, run_id)
     if answer != "done":
         raise _not_waiting(run, state[0] if state else None)
-    tell(act, by, job=run.job, run_id=run_id, comment=comment)
+    log_act(act, by, job=run.job, run_id=run_id, comment=comment)
     if not confirmed:
         raise unconfirmed(f"the answer to approval {run_id}", run_id)
     return run

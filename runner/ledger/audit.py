@@ -101,7 +101,7 @@ def read_acts(
     return [entry for _, entry in sorted(found, key=lambda pair: _order(pair[0]), reverse=True)][:limit]
 
 
-def tell(
+def log_act(
     act: str, by: str | None, *, job: str | None = None, run_id: str | None = None, comment: str | None = None
 ) -> None:
     """Write an act that the ledger has recorded to the log, too, on one line."""
@@ -138,7 +138,7 @@ def note_edit(store: Store, *, by: str, comment: str) -> None:
             maxlen=_ACTS_KEPT,
             approximate=True,
         )
-    tell(EDIT, by, comment=comment)
+    log_act(EDIT, by, comment=comment)
 
 
 def _order(entry_id: str) -> tuple[int, int]:

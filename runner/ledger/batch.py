@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from runner.errors import JobPaused, KeyConflict, NotHandedOver, RunnerError, Unconfirmed
-from runner.ledger.audit import BY_PEOPLE, tell
+from runner.ledger.audit import BY_PEOPLE, log_act
 from runner.ledger.hint import Hint
 from runner.ledger.hints import leave_to_workers
 from runner.ledger.pauses import read_pause
@@ -74,7 +74,7 @@ class Batch:
             made -= 1
             others.add(entry.id)
         if made and self._common.trigger in BY_PEOPLE:
-            tell(BY_PEOPLE[self._common.trigger], self._common.submitted_by, job=job, comment=f"{made} runs")
+            log_act(BY_PEOPLE[self._common.trigger], self._common.submitted_by, job=job, comment=f"{made} runs")
         if not confirmed:
             return outcomes, unconfirmed(f"{made} runs of {job}", self.entries[0].id)
         return outcomes, self._hand_over([entry.id for entry in self.entries if entry.id not in others], leave=leave)

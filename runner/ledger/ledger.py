@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from runner.errors import AmbiguousId, CannotTerminate, NotFinished, UnknownRun
-from runner.ledger.audit import BY_PEOPLE, tell
+from runner.ledger.audit import BY_PEOPLE, log_act
 from runner.ledger.fleet import consumed_queues, live_workers
 from runner.ledger.hint import Hint
 from runner.ledger.pauses import read_pause
@@ -58,7 +58,7 @@ class Ledger(Store):
         if answer == "conflict":
             raise conflict(job.name, submission.key, run_id)
         if answer == "new" and submission.trigger in BY_PEOPLE:
-            tell(BY_PEOPLE[submission.trigger], submission.submitted_by, job=job.name, run_id=run_id)
+            log_act(BY_PEOPLE[submission.trigger], submission.submitted_by, job=job.name, run_id=run_id)
         if not confirmed:
             raise unconfirmed(f"run {run_id} of {job.name}", run_id)
         # A held run has its message in its record.
@@ -175,7 +175,7 @@ class Ledger(Store):
             raise unknown_run(run_id)
         pool = "".join(pools)  # the worker that cannot end it
         if answer in ("revoked", "asked"):
-            tell("terminate" if terminate and not pool else "revoke", by, run_id=run_id, comment=comment)
+            log_act("terminate" if terminate and not pool else "revoke", by, run_id=run_id, comment=comment)
         if not confirmed:
             raise unconfirmed(f"the revocation of run {run_id}", run_id)
         if pool:
@@ -200,7 +200,7 @@ class Ledger(Store):
                 f"run {run_id} is {answer}, only a finished run can be forgotten",
                 hint=f"revoke it first: runner revoke {run_id}",
             )
-        tell("forget", by, run_id=run_id)
+        log_act("forget", by, run_id=run_id)
 
     def workers(self) -> list[Worker]:
         """Return the live workers."""

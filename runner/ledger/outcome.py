@@ -18,7 +18,7 @@ from kombu.exceptions import EncodeError
 
 from runner.ledger.failure import Failure
 from runner.ledger.traceback_text import traceback_text
-from runner.model.storable import LONGEST_UNCUT, names_of, storable, words_of
+from runner.model.storable import LONGEST_UNCUT, names_of, short_text, storable
 from runner.model.strict_json import MOST_NESTED
 
 MESSAGE_LENGTH = 8192
@@ -62,7 +62,7 @@ def write_result(value: Any, limit: int) -> str:
             text = _without_halves(text)
     except BaseException as error:
         # Any exception, because this calls code of the job's classes.
-        message = words_of(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
+        message = short_text(error, 500, say=str) if isinstance(error, Exception) else names_of(type(error))[1]
         raise ResultNotKept(
             f"the job ran, but its result cannot be kept as JSON: {message}; return plain data, or {_OPTION}"
         ) from error
@@ -143,7 +143,7 @@ def shape_result(value: Any, option: str, limit: int, mask: Callable[[str], str]
     try:
         write_result(value, limit)
     except ResultNotKept:
-        return _fit(words_of(value, limit, say=_say, mask=mask), limit)
+        return _fit(short_text(value, limit, say=_say, mask=mask), limit)
     return value
 
 
@@ -236,7 +236,7 @@ def describe_exception(
     module = module.replace("billiard.exceptions", "celery.exceptions")
     return Failure(
         type=name if module in ("builtins", "__main__") else f"{module}.{name}",
-        message=message or words_of(error, MESSAGE_LENGTH, say=str, mask=mask),
+        message=message or short_text(error, MESSAGE_LENGTH, say=str, mask=mask),
         traceback=traceback_text(error, limit, mask),
         celery={"exc_type": name, "exc_message": _arguments(error, mask), "exc_module": module},
     )
@@ -250,7 +250,7 @@ def _arguments(error: BaseException, mask: Callable[[str], str]) -> list[Any]:
         if _is_plain_number(argument) or argument is None:
             found.append(argument)
         else:
-            text = words_of(argument, left, say=str if isinstance(argument, str) else repr, mask=mask)
+            text = short_text(argument, left, say=str if isinstance(argument, str) else repr, mask=mask)
             left = max(0, left - len(text))
             found.append(text)
     return found

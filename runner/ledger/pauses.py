@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from runner.ledger.audit import tell
+from runner.ledger.audit import log_act
 from runner.ledger.reach import reaching
 from runner.ledger.store import Store
 from runner.model.pause import Pause
@@ -34,7 +34,7 @@ def pause(store: Store, job: str, *, by: str, seconds: float | None = None, comm
     """
     answer, changed = store.script("pause", job, by, "" if seconds is None else round(seconds * 1000), comment or "")
     if changed:
-        tell("pause", by, job=job, comment=comment)
+        log_act("pause", by, job=job, comment=comment)
     return read_pause(job, answer)
 
 
@@ -46,7 +46,7 @@ def resume(store: Store, job: str, *, by: str | None = None) -> bool:
     """
     found = read_pauses(store)
     if store.script("resume", job, by or ""):
-        tell("resume", by, job=job)
+        log_act("resume", by, job=job)
     return job in found
 
 

@@ -94,7 +94,7 @@ def search(store: Store, query: RunQuery, *, limit: int, cursor: str | None = No
         UsageError: the cursor is invalid, or the query has no pages.
         Unavailable: Redis cannot be reached.
     """
-    start = first_place(query, cursor)
+    start = first_position(query, cursor)
     at, after = ("", "") if start is None else (str(start.at), start.id)
     states, wanted = searched(query), conditions(query)
     longest = query.sort == "longest"
@@ -133,7 +133,7 @@ def _read(store: Store, ids: Sequence[str]) -> list[Run]:
     return [run for portion in portions for run in read_runs(store, portion)]
 
 
-def first_place(query: RunQuery, cursor: str | None) -> Position | None:
+def first_position(query: RunQuery, cursor: str | None) -> Position | None:
     """Return the position after which a page begins; None for the beginning.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import Any
 
 import celery
 
-from runner.model.storable import LONGEST_UNCUT, names_of, storable, words_of
+from runner.model.storable import LONGEST_UNCUT, names_of, short_text, storable
 
 _RUNNER = Path(__file__).parent.parent
 _MACHINERY = (str(Path(celery.__file__).parent), str(_RUNNER / "app"), str(_RUNNER / "attempt"))
@@ -64,17 +64,17 @@ def _whole(error: BaseException, start: TracebackType, mask: Callable[[str], str
     while waiting:
         exception = waiting.pop()
         if exception is not None:
-            _shorten_words(exception, mask)
+            _shorten_message(exception, mask)
             waiting += [exception.__cause__, exception.__context__, *(getattr(exception, "exceptions", None) or ())]
     more = "… more exceptions behind these are left out\n\n" if left_out else ""
     return more + "".join(root.format())
 
 
-def _shorten_words(exception: Any, mask: Callable[[str], str]) -> None:
-    exception._str = words_of(exception._str, LONGEST_WORDS, say=str, mask=mask)
+def _shorten_message(exception: Any, mask: Callable[[str], str]) -> None:
+    exception._str = short_text(exception._str, LONGEST_WORDS, say=str, mask=mask)
     notes = getattr(exception, "__notes__", None)
     if notes is not None:
-        exception.__notes__ = [words_of(note, LONGEST_NOTE, say=str, mask=mask) for note in islice(notes, MOST_NOTES)]
+        exception.__notes__ = [short_text(note, LONGEST_NOTE, say=str, mask=mask) for note in islice(notes, MOST_NOTES)]
 
 
 def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[str], str]) -> str:
@@ -82,7 +82,7 @@ def _frames_alone(error: BaseException, start: TracebackType, mask: Callable[[st
 
     def line(exception: BaseException) -> str:
         module, name = names_of(type(exception))
-        message = words_of(exception, LONGEST_WORDS, say=str, mask=mask)
+        message = short_text(exception, LONGEST_WORDS, say=str, mask=mask)
         return f"{name if module == 'builtins' else f'{module}.{name}'}: {message}\n"
 
     frames = "".join(tracebacks.format_tb(start, limit=-MOST_FRAMES))

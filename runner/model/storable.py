@@ -22,7 +22,7 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[:length] + "…"
 
 
-def words_of(
+def short_text(
     value: object, length: int, *, say: Callable[[object], str] = repr, mask: Callable[[str], str] = str
 ) -> str:
     """Return a short, storable text for ``value``, even if the code of its class fails.

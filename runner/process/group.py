@@ -74,7 +74,7 @@ class _Supervisor:
         except ChildProcessError:
             return False
 
-    def tell(self, line: str) -> bool:
+    def send_line(self, line: str) -> bool:
         """Send one line; return False if the supervisor will not read it."""
         if not self.alive():
             return False
@@ -142,7 +142,7 @@ def guard(pgid: int) -> None:
         known = pgid in _state.guarded
         _state.guarded[pgid] = None
         try:
-            if _state.supervisor is None or not _state.supervisor.tell(f"+{pgid}\n"):
+            if _state.supervisor is None or not _state.supervisor.send_line(f"+{pgid}\n"):
                 _restart()
         except BaseException:
             if not known:
@@ -161,7 +161,7 @@ def release(pgid: int) -> None:
             return
         del _state.guarded[pgid]
         if _state.supervisor is not None:
-            _state.supervisor.tell(f"-{pgid}\n")
+            _state.supervisor.send_line(f"-{pgid}\n")
 
 
 def renew() -> None:
@@ -399,7 +399,7 @@ def _restart() -> None:
     """Start a supervisor, register every guarded group with it, and only then replace the one before."""
     started = _start()
     for pgid in _state.guarded:
-        if not started.tell(f"+{pgid}\n"):
+        if not started.send_line(f"+{pgid}\n"):
             started.discard()
             raise OSError("the supervisor of process groups died while starting")
     previous, _state.supervisor = _state.supervisor, started

@@ -62,7 +62,7 @@ def last_lines(run: Mapping[str, Any]) -> list[str]:
     return [str(line) for line in run.get("log") or ()][-LINES:]
 
 
-def words(run: Mapping[str, Any]) -> str:
+def message_text(run: Mapping[str, Any]) -> str:
     """Return the facts, the last lines, and the commands for more information."""
     lines = [f"{name + ':':<11}{value}" for name, value in facts(run)]
     log = last_lines(run)

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit, urlunsplit
 from runner.model.duration import parse_duration
 from runner.tasks import http
 from runner.tasks.chat_formats import slack_message, teams_message
-from runner.tasks.notice import event, title, words
+from runner.tasks.notice import event, message_text, title
 
 SUFFIXES: Mapping[str, str] = {"start": "/start", "success": "", "failure": "/fail", "log": "/log"}
 """The suffixes that :func:`ping` adds to the URL, as healthchecks expects them."""
@@ -76,7 +76,7 @@ def webhook(
         RefusedError: any other status than 2xx; not retried.
         ValueError: an option is invalid.
     """
-    sent = run if body == "run" else {"text": f"{title(run)}\n{words(run)}"}
+    sent = run if body == "run" else {"text": f"{title(run)}\n{message_text(run)}"}
     return _post(url, sent, headers, timeout, redirects)
 
 
@@ -119,7 +119,7 @@ def email(
     given = {"to": addresses, "sender": sender, "security": security, "password": password, "host": host, "port": port}
     for option, message in _wrong({**given, "timeout": timeout, "user": user}):
         raise ValueError(f"{option}: {message}")
-    letter = _letter(addresses, sender, subject or title(run), words(run))
+    letter = _letter(addresses, sender, subject or title(run), message_text(run))
     where = f"{host}:{port or PORTS[security]}"
     try:
         with _connect(host, port or PORTS[security], security, parse_duration(timeout)) as server:
@@ -127,7 +127,7 @@ def email(
                 server.login(user, password or "")
             refused = server.send_message(letter)
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-        raise _told(where, error) from None
+        raise _mail_error(where, error) from None
     except smtplib.SMTPAuthenticationError as error:
         raise MailRefusedError(f"{where}: user or password is refused ({error.smtp_code})") from None
     except UnicodeError:
@@ -139,7 +139,7 @@ def email(
     if refused:
         # A retry would send the mail to the other recipients again.
         raise MailRefusedError(
-            f"{_told(where, smtplib.SMTPRecipientsRefused(refused))}; all but {', '.join(refused)} have it"
+            f"{_mail_error(where, smtplib.SMTPRecipientsRefused(refused))}; all but {', '.join(refused)} have it"
         )
     return {"to": addresses, "message_id": letter["Message-ID"]}
 
@@ -185,7 +185,7 @@ def ping(
         return {"event": about, "status": None}
     target = _ping_url(url, {**SUFFIXES, **(suffixes or {})}[about], str(run.get("id")) if rid else "")
     sent = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
-    body = f"{title(run)}\n{words(run)}"
+    body = f"{title(run)}\n{message_text(run)}"
     answer = http.request(url=target, method="POST", body=body, headers=sent, timeout=timeout, redirects=redirects)
     return {"event": about, "status": answer["status"]}
 
@@ -370,7 +370,7 @@ def _connect(host: str, port: int, security: str, seconds: float) -> smtplib.SMT
     return server
 
 
-def _told(where: str, error: smtplib.SMTPException) -> MailError:
+def _mail_error(where: str, error: smtplib.SMTPException) -> MailError:
     answers = error.recipients.values() if isinstance(error, smtplib.SMTPRecipientsRefused) else [error.args[:2]]
     code, answer = next(iter(answers))
     text = answer.decode("utf-8", "replace") if isinstance(answer, bytes) else str(answer)

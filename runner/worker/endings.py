@@ -141,7 +141,7 @@ class Endings:
             if exceeded.token not in self._causes:
                 del self._peaks[exceeded.token]  # the attempt has ended meanwhile
                 continue
-            _tell_of(exceeded, shown)
+            _log_exceeded(exceeded, shown)
             for pid in exceeded.members - {shown.pid}:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -181,6 +181,6 @@ class Endings:
             self.end(ShownAttempt.of(index, shown), Cause.TERMINATED, signum)
 
 
-def _tell_of(exceeded: Exceeded, shown: Shown) -> None:
+def _log_exceeded(exceeded: Exceeded, shown: Shown) -> None:
     message = f"run {shown.run_id} of {shown.job}: more than {format_size(exceeded.limit)} of memory, killed"
     log.error("%s", message, extra=about(shown.run_id, shown.job))

@@ -32,7 +32,7 @@ from runner.ledger.health.server import losing_settings
 from runner.ledger.inbox import INBOX
 from runner.ledger.permissions import refuse_missing_permissions
 from runner.model.job import JobSpec
-from runner.model.storable import names_of, words_of
+from runner.model.storable import names_of, short_text
 from runner.settings import Settings
 from runner.settings.discovery import project_variables
 from runner.settings.options import Recycle
@@ -252,5 +252,5 @@ def run_setup(settings: Settings) -> None:
     except TargetError as error:
         raise InvalidSettings(f"setup: {error}", hint="correct setup in runner.yaml") from error
     except Exception as error:
-        text = f"{names_of(type(error))[1]}: {words_of(error, LONGEST_WORDS, say=str)}"
+        text = f"{names_of(type(error))[1]}: {short_text(error, LONGEST_WORDS, say=str)}"
         raise InvalidSettings(f"setup: {settings.setup} raised {text}", hint="correct it, then start again") from error

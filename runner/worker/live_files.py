@@ -36,11 +36,11 @@ APPLY_PAUSE = 1.0
 MOST_PATIENCE = 5.0
 """Seconds that a run waits for files to settle before it uses the jobs in force."""
 
-PROBLEMS_TOLD = 5
+MOST_PROBLEMS = 5
 """The maximum number of problems in the worker's record."""
 
 _DIGESTS_REMEMBERED = 4096
-_NAMES_TOLD = 10
+_MOST_NAMES = 10
 
 
 class LiveFiles:
@@ -95,8 +95,8 @@ class LiveFiles:
             "catalog": self.published,
             "catalog_since": self._since,
             "jobs": sum("/" not in name for name in self._app.job_names),
-            "problems": json.dumps({"count": len(problems), "first": problems[:PROBLEMS_TOLD]}),
-            "kept": json.dumps(list(self._live.kept[:PROBLEMS_TOLD])),
+            "problems": json.dumps({"count": len(problems), "first": problems[:MOST_PROBLEMS]}),
+            "kept": json.dumps(list(self._live.kept[:MOST_PROBLEMS])),
         }
 
     def look(self) -> None:
@@ -171,7 +171,7 @@ class LiveFiles:
         if added or changed or removed:
             self._hand_over(changes(app, new, (*added, *changed), removed))
             self._digest, self._since = catalog_digest(after), round(time.time() * 1000)
-            log.info("jobs are reloaded: %s", _words(added=added, changed=changed, removed=removed))
+            log.info("jobs are reloaded: %s", _summary(added=added, changed=changed, removed=removed))
         self._in_force = new
         return frozenset((*added, *changed, *removed))
 
@@ -226,7 +226,7 @@ class LiveFiles:
 
     # -- publishing
 
-    def tell(self, ledger: Ledger) -> None:
+    def publish(self, ledger: Ledger) -> None:
         """Write the jobs of this worker to the ledger, or keep them there.
 
         Raises:
@@ -243,7 +243,7 @@ class LiveFiles:
         self._known = known.digest
 
     @property
-    def untold(self) -> bool:
+    def unpublished(self) -> bool:
         """Return whether the jobs of this worker are not in the ledger yet."""
         return self.published != self._digest or self._known != self._shared.known.digest
 
@@ -257,10 +257,10 @@ def _changed(former: Catalog, new: Catalog) -> Iterable[str]:
     return [name for name, digest in new.digests().items() if before.get(name) != digest]
 
 
-def _words(**names: list[str]) -> str:
+def _summary(**names: list[str]) -> str:
     parts = []
     for what, found in names.items():
         if found:
-            more = f" and {len(found) - _NAMES_TOLD} more" if len(found) > _NAMES_TOLD else ""
-            parts.append(f"{what} {', '.join(sorted(found)[:_NAMES_TOLD])}{more}")
+            more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
+            parts.append(f"{what} {', '.join(sorted(found)[:_MOST_NAMES])}{more}")
     return "; ".join(parts)

@@ -95,7 +95,9 @@ class MemoryWatch:
         if due or (now >= self._rest_until and any(_suspicious(run) for run in self._runs.values())):
             self._measure(due)
         return [
-            self._tell(token, run) for token, run in self._runs.items() if run.peak > run.limit and not run.is_reported
+            self._exceeded(token, run)
+            for token, run in self._runs.items()
+            if run.peak > run.limit and not run.is_reported
         ]
 
     def _measure(self, due: bool) -> None:
@@ -115,7 +117,7 @@ class MemoryWatch:
         self._read_at = ended + min(max(PAUSES[0], 50 * took), PAUSES[1])
         self._rest_until = ended + REST * took
 
-    def _tell(self, token: str, run: _Run) -> Exceeded:
+    def _exceeded(self, token: str, run: _Run) -> Exceeded:
         run.is_reported = True
         return Exceeded(run.pid, run.job, token, run.peak, run.limit, frozenset(run.members))
 

@@ -133,7 +133,7 @@ class Outcomes:
             self._shared.claims.hand_back([attempt.token], detail=HANDED_BACK)
         else:
             self._lose(attempt, death)
-            self._tell(attempt, WorkerLostError(f"its process died ({death})"))
+            self._announce(attempt, WorkerLostError(f"its process died ({death})"))
 
     def _memory_message(self, job: str, peak: int) -> str:
         task = self._shared.app.job_task(job)
@@ -153,7 +153,7 @@ class Outcomes:
             state, done = "FAILURE", bool(attempts.fail(attempt.run_id, attempt.token, str(reason), failure))
         if not done:
             attempts.tell_refused(attempt.run_id, state)
-        self._tell(attempt, error)
+        self._announce(attempt, error)
 
     def _retry_of(self, attempt: ShownAttempt, error: BaseException) -> object:
         """Return the decision of the retry policy; None if the job is gone.
@@ -191,7 +191,7 @@ class Outcomes:
             extra=about(attempt.run_id, attempt.job),
         )
 
-    def _tell(self, attempt: ShownAttempt, error: BaseException) -> None:
+    def _announce(self, attempt: ShownAttempt, error: BaseException) -> None:
         """Let the main loop send the event for an attempt's outcome, for monitors such as Flower."""
         if not self._head.sends_events:
             return

@@ -84,7 +84,7 @@ class FollowJobs(threading.Thread):
         self._files = state.files
         self._ended = ended
         self._ledger = state.shared.app.open_ledger()
-        self._tell_at = 0.0
+        self._publish_at = 0.0
 
     def run(self) -> None:
         """Follow the files until the worker ends."""
@@ -99,19 +99,19 @@ class FollowJobs(threading.Thread):
                     log.exception("files of jobs could not be read; what was read before stays in force")
                 took = time.monotonic() - now
                 look_at = time.monotonic() + max(LOOK_SECONDS, LOOK_SHARE * took)
-            self._tell()
+            self._publish()
 
-    def _tell(self) -> None:
-        if time.monotonic() < self._tell_at and not self._files.untold:
+    def _publish(self) -> None:
+        if time.monotonic() < self._publish_at and not self._files.unpublished:
             return
         try:
-            self._files.tell(self._ledger)
-            self._tell_at = time.monotonic() + KEPT_SECONDS / 4
+            self._files.publish(self._ledger)
+            self._publish_at = time.monotonic() + KEPT_SECONDS / 4
             # Otherwise an idle connection would stay open until then.
             self._ledger.close()
         except RunnerError as error:
             log.debug("the jobs of this worker are published later: %s", error)
-            self._tell_at = time.monotonic() + 1.0
+            self._publish_at = time.monotonic() + 1.0
 
 
 class FollowCode(threading.Thread):

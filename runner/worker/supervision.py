@@ -271,7 +271,7 @@ class Supervision(threading.Thread):
             keep=WORKER_RECORD_SECONDS,
             lease=self._claims.lease,
             # Includes the time of the beat, which shows the doctor how far this clock is off.
-            record={**self._record, **self._told_now(), "clock": round(time.time() * 1000)},
+            record={**self._record, **self._changing_fields(), "clock": round(time.time() * 1000)},
         )
         self._state.listed.set()
         self._endings.terminate(beat.terminating)
@@ -289,7 +289,7 @@ class Supervision(threading.Thread):
             pause = min(pause, max(BEAT_LEAST, beat.next_due + 0.001 + beat.before * TURN_SHARE))
         self._beat_at = time.monotonic() + (0.0 if more else pause)
 
-    def _told_now(self) -> dict[str, str | int]:
+    def _changing_fields(self) -> dict[str, str | int]:
         """Return the fields of the worker's record that change while it runs."""
         return {
             "concurrency": self._takers.count,

@@ -131,7 +131,7 @@ class Takers:
             self._begun, ready = True, {index for index in self._ready if self._is_guarded(index)}
             self._ready -= ready
         for index in ready:
-            self._tell(index, go=True)
+            self._send(index, go=True)
 
     def _is_guarded(self, index: int) -> bool:
         """Return whether processes that a taker starts would end with this worker."""
@@ -143,13 +143,13 @@ class Takers:
             if not (self._begun and self._is_guarded(index)):
                 self._ready.add(index)
                 return
-        self._tell(index, go=True)
+        self._send(index, go=True)
 
     def on_idle(self, index: int) -> None:
         """Record that a taker is idle."""
         with self._changed:
             if self.board.head.draining or self.board.slot(index).dismissed:
-                self._tell(index, wake=True)
+                self._send(index, wake=True)
                 return
             self._idle[index] = None
             self._changed.notify_all()
@@ -177,7 +177,7 @@ class Takers:
             index, _ = self._idle.popitem()
         slot = self.board.slot(index)
         woken = Woken(slot, slot.version)
-        self._tell(index, wake=True)
+        self._send(index, wake=True)
         self.on_wake()
         return woken
 
@@ -188,12 +188,12 @@ class Takers:
 
     def answer(self, index: int, **message: object) -> None:
         """Answer a taker."""
-        self._tell(index, **message)
+        self._send(index, **message)
 
-    def _tell(self, index: int, **message: object) -> None:
+    def _send(self, index: int, **message: object) -> None:
         channel = self.channels.get(index)
         if channel is not None:
-            channel.tell(**message)
+            channel.send(**message)
 
     def hear(self, index: int) -> list[JsonObject]:
         """Return the messages of a taker; an empty list if it is gone."""
@@ -301,7 +301,7 @@ class ProcessTakers(Takers):
             begins = self._begun and index in self._ready
             self._ready.discard(index)
         if begins:
-            self._tell(index, go=True)
+            self._send(index, go=True)
 
     def _is_guarded(self, index: int) -> bool:
         return index in self.pids

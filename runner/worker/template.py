@@ -280,7 +280,7 @@ class _Loop:
             # Without memory or process ids, the existing takers go on.
             log.error("no taker can be forked: %s", error)
             channel.close()
-            self._tell(failed=index)
+            self._send(failed=index)
             return
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -299,7 +299,7 @@ class _Loop:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # the taker does so, too; the first one counts
         self._places[pid] = index
-        self._tell(born=[index, pid])
+        self._send(born=[index, pid])
 
     def _reap(self) -> None:
         while True:
@@ -316,8 +316,8 @@ class _Loop:
             _, status, usage = os.wait4(pid, 0)
             scale = 1 if sys.platform == "darwin" else 1024
             if pid in self._places:
-                self._tell(dead=[self._places.pop(pid), pid, status, usage.ru_maxrss * scale])
+                self._send(dead=[self._places.pop(pid), pid, status, usage.ru_maxrss * scale])
 
-    def _tell(self, **message: object) -> None:
+    def _send(self, **message: object) -> None:
         with contextlib.suppress(OSError):
             self._end.sendall(json.dumps(message).encode() + b"\n")

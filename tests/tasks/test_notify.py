@@ -14,7 +14,7 @@ import pytest
 
 from runner.actions.validate import validate
 from runner.tasks import http, notify
-from runner.tasks.notice import title, words
+from runner.tasks.notice import message_text, title
 from tests.support.deadline import wait_until
 from tests.support.outside import Site, serving_site
 from tests.support.project import Project
@@ -134,8 +134,8 @@ def test_titles_say_which_hook_fired() -> None:
     assert title({"hook": "silent", "job": "j", "last_success_at": None}) == "SILENT: j has never succeeded"
     assert title({"hook": "silent", "job": "j", "last_success_at": "T"}) == "SILENT: j has not succeeded since T"
     assert title({**RUN, "hook": "recovered", "failures_in_row": 1}) == "RECOVERED: nightly after 1 failure"
-    assert "failures:  3 in a row" in words(RUN)
-    assert words({"hook": "silent", "job": "j", "id": None, "state": None, "params": {}}) == "state:     UNKNOWN"
+    assert "failures:  3 in a row" in message_text(RUN)
+    assert message_text({"hook": "silent", "job": "j", "id": None, "state": None, "params": {}}) == "state:     UNKNOWN"
 
 
 JOBS = """

@@ -141,21 +141,21 @@ def unavailable(settings: Settings, error: BaseException, address: BrokerAddress
     where = "RabbitMQ" if settings.hidden_broker_url else f"RabbitMQ at {address.shown}"
     if isinstance(error, AccessRefused):
         return Unavailable(
-            f"{where} refuses user {address.user}: {words_of(error)}",
+            f"{where} refuses user {address.user}: {message_of(error)}",
             hint=f"check user, password, and virtual host in broker_url; rabbitmqctl authenticate_user {address.user}",
         )
     if isinstance(error, NotAllowed):
         return Unavailable(
-            f"{where} does not let user {address.user} use virtual host {address.vhost}: {words_of(error)}",
+            f"{where} does not let user {address.user} use virtual host {address.vhost}: {message_of(error)}",
             hint=f"rabbitmqctl add_vhost {address.vhost}; {permission_command(settings, address)}",
         )
     return Unavailable(
-        f"{where} cannot be reached: {words_of(error)}",
+        f"{where} cannot be reached: {message_of(error)}",
         hint="start RabbitMQ, or correct broker_url; runner doctor looks at it",
     )
 
 
-def words_of(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the message of an error of py-amqp or of a socket."""
     if isinstance(error, AMQPError):
         return str(error.reply_text or error).strip() or type(error).__name__

@@ -11,7 +11,7 @@ from amqp.basic_message import Message
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
 from runner._dataclass import dataclass
-from runner.delivery.amqp.connection import asking, close_quietly, open_connection, words_of
+from runner.delivery.amqp.connection import asking, close_quietly, message_of, open_connection
 from runner.delivery.amqp.permissions import permission_command
 from runner.delivery.amqp.queues import queue_name
 from runner.errors import InvalidSettings
@@ -77,7 +77,7 @@ def _look(connection: Connection, name: str, *, thoroughly: bool) -> HintQueue:
     except NotFound:
         return HintQueue(name)
     except ChannelError as error:
-        return HintQueue(name, refused=words_of(error))
+        return HintQueue(name, refused=message_of(error))
     differs = ""
     if thoroughly:
         try:
@@ -86,7 +86,7 @@ def _look(connection: Connection, name: str, *, thoroughly: bool) -> HintQueue:
         except AccessRefused:
             pass  # reported with the permissions
         except ChannelError as error:
-            differs = words_of(error)
+            differs = message_of(error)
     return HintQueue(name, int(seen.message_count), int(seen.consumer_count), differs)
 
 
@@ -142,7 +142,7 @@ def _refuses(connection: Connection, name: str, ask: Callable[[Channel, str], No
     try:
         _on_channel(connection, lambda channel: ask(channel, name))
     except AccessRefused as error:
-        return f"'{name}'" in words_of(error) or "amq" in name
+        return f"'{name}'" in message_of(error) or "amq" in name
     except (ChannelError, TimeoutError):
         return False  # missing queues and arguments that differ are reported elsewhere
     return False

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from amqp import Channel, Connection
 from amqp.exceptions import AccessRefused, ChannelError, NotFound
 
-from runner.delivery.amqp.connection import asking, words_of
+from runner.delivery.amqp.connection import asking, message_of
 from runner.delivery.amqp.permissions import permission_command
 from runner.errors import Unavailable
 from runner.settings import Settings
@@ -50,7 +50,7 @@ def declare(connection: Connection, settings: Settings, queue: str) -> None:
     except ChannelError as error:
         # Another client has declared it meanwhile, with other arguments.
         if count(connection, settings, queue) is None:
-            raise NoQueue(f"RabbitMQ refuses to declare queue {name}: {words_of(error)}") from error
+            raise NoQueue(f"RabbitMQ refuses to declare queue {name}: {message_of(error)}") from error
 
 
 def count(connection: Connection, settings: Settings, queue: str) -> Waiting | None:
@@ -85,7 +85,7 @@ def no_permission(settings: Settings, queue: str, error: BaseException) -> NoQue
     """Return the error for a hint queue that this user may not declare or use, with the command that permits it."""
     name = queue_name(settings.namespace, queue)
     return NoQueue(
-        f"RabbitMQ refuses queue {name}: {words_of(error)}",
+        f"RabbitMQ refuses queue {name}: {message_of(error)}",
         hint=f"let an administrator declare it (rabbitmqadmin declare queue name={name} durable=true), or allow it: "
         f"{permission_command(settings)}",
     )

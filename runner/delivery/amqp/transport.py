@@ -55,10 +55,10 @@ class Transport(pyamqp.Transport):
 
 def options_for(addresses: Iterable[BrokerAddress]) -> dict[str, Any]:
     """Return Celery's ``broker_transport_options`` for these servers."""
-    return {"tls": {_place(address): tls_options(address) for address in addresses}}
+    return {"tls": {_key_of(address): tls_options(address) for address in addresses}}
 
 
-def _place(address: BrokerAddress) -> str:
+def _key_of(address: BrokerAddress) -> str:
     """Return the key of a server: the host and port that Kombu passes to py-amqp."""
     host = "127.0.0.1" if address.host == "localhost" else address.host
     return f"{host}:{address.port}"
