@@ -28,11 +28,11 @@ POLL_SECONDS = 0.02
 
 
 class CommandFailed(Exception):
-    """A command did not produce a secret. ``said``: its standard output, to be masked in the message."""
+    """A command did not produce a secret. ``output``: its standard output, to be masked in the message."""
 
-    def __init__(self, message: str, said: str = "") -> None:
+    def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
-        self.said = said
+        self.output = output
 
 
 def command_fault(command: str, project: Path, environ: Mapping[str, str]) -> str | None:

@@ -43,7 +43,7 @@ def look_up_secrets(job: JobSpec, project: Path, environ: Mapping[str, str]) -> 
             faults.append(f"{name}: {missing}")
         except CommandFailed as failed:
             faults.append(f"{name}: {failed}")
-            lines += failed.said.splitlines()
+            lines += failed.output.splitlines()
     if faults:
         # A command may repeat secrets on its standard error.
         raise MissingSecret(Masker([*found.values(), *lines]).text("; ".join(faults)))

@@ -87,10 +87,10 @@ _CLUSTER = ("in cluster mode", "in a cluster node", "do not hash to the same slo
 """Texts that occur only in the errors of a Redis Cluster node."""
 
 
-def cluster_refused(url: str, told: str) -> ClusterRefused:
-    """Return the error for a ``redis_url`` of a Redis Cluster node, with the server's answer ``told``."""
+def cluster_refused(url: str, reason: str) -> ClusterRefused:
+    """Return the error for a ``redis_url`` of a Redis Cluster node, with the server's answer ``reason``."""
     return ClusterRefused(
-        f"Redis at {mask(url)} is a node of a Redis Cluster, which is not supported: {told}",
+        f"Redis at {mask(url)} is a node of a Redis Cluster, which is not supported: {reason}",
         hint="write the URL of one server, or of Sentinels, into redis_url; docs/explanation/redis-cluster.md says why",
     )
 
