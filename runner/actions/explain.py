@@ -215,7 +215,7 @@ def explain(facts: Facts) -> Explanation:
 
 def _broker(facts: Facts) -> list[str]:
     return (
-        [f"{facts.broker}; workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"]
+        [f"{facts.broker}; workers look for runs within seconds meanwhile (up to 8 s in a large fleet)"]
         if facts.broker
         else []
     )

@@ -47,7 +47,7 @@ def _hint_notes(hints: HintQueues | None) -> Iterator[str]:
     if hints is not None and hints.trouble is not None:
         yield (
             f"warning: {hints.trouble.message}; "
-            "workers look for runs within seconds meanwhile (up to 7 s in a large fleet)"
+            "workers look for runs within seconds meanwhile (up to 8 s in a large fleet)"
         )
     if hints is not None and hints.unpublished:
         yield f"{things(hints.unpublished, 'hint')} to publish to RabbitMQ"

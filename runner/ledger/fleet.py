@@ -21,7 +21,7 @@ MOST_DELAYED = 10_000
 """The maximum number of delayed runs that are counted, next due first, and of held runs."""
 
 SILENT_SECONDS = 10.0
-"""Seconds of silence after which a worker is in trouble; in a large fleet it beats every 7 s, see ``beat.lua``."""
+"""Seconds of silence after which a worker is in trouble; in a large fleet it beats every 7.4 s, see ``beat.lua``."""
 
 _PRIORITIES = 10
 _STATES: Mapping[str, Literal["running", "stopping"]] = {"running": "running", "stopping": "stopping"}

@@ -188,11 +188,12 @@ if worker ~= '' then
   end
   if before < FIRST then
     local count = math.min(#living, FIRST)
-    local round = math.min(count * 500, lease * 0.3)
+    -- A few workers must beat more often than in a third of a lease, or all leases would be held (see above).
+    local round = math.min(count * 500, lease * (count > 2 and 1 / 3 or 0.3))
     turn = (before * round / count - NOW) % round
     if turn < round / count / 2 then turn = turn + round end
   else
-    turn = keep * 0.45
+    turn = keep * 0.49  -- within the half of it that was checked above
   end
 end
 
