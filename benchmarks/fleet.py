@@ -15,7 +15,8 @@ from runner.model.run import State
 WORKERS = 50
 FEW = 10
 SETTLE_SECONDS = 5.0
-REST_SECONDS = 20.0
+REST_SECONDS = 25.0
+"""An idle worker waits this long for messages of plain clients, so that it does in this time all that it ever does."""
 ROUNDS = 11
 AFTERWARDS = 1.0
 MOST_SCRIPTS_A_SECOND = 10
