@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -117,6 +118,36 @@ def test_frozen_copied_pickled_replaced_and_recursive() -> None:
     node: Any = Node("a")
     node.below.append(node)
     assert repr(node) == "Node(name='a', below=[...])"
+
+
+def _changes(made: Any) -> list[str]:
+    """Return what comes of changes to an instance, and to one of a subclass that is no dataclass."""
+
+    class More(made):  # type: ignore[misc]
+        """A class with attributes of its own."""
+
+    def outcome(act: Callable[..., None], *arguments: object) -> str:
+        try:
+            act(*arguments)
+        except AttributeError as error:
+            return f"{type(error).__name__}: {error}"
+        return "done"
+
+    values = (made(1), More(1))
+    changes = [
+        (setattr, value, name, 2) if act is setattr else (delattr, value, name)
+        for value in values
+        for name in ("x", "other")
+        for act in (setattr, delattr)
+    ]
+    return [outcome(act, *arguments) for act, *arguments in changes]
+
+
+def test_what_is_frozen_is_what_the_standard_library_freezes() -> None:
+    # With slots, that of Python 3.11 raises TypeError for names that are no fields.
+    theirs = _changes(_three(lambda cls, **_: dataclasses.dataclass(cls, frozen=True))[0])
+    assert _changes(OURS[0]) == theirs
+    assert theirs.count("done") == 2
 
 
 def test_other_dataclasses_are_those_of_the_standard_library() -> None:
