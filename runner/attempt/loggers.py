@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
@@ -173,4 +175,27 @@ def _is_free(lock: Any) -> bool:
     return True
 
 
-__all__ = ["Loggers", "replace_held_locks"]
+LINE_SECONDS = 1.0
+"""Seconds to wait for a thread that writes a line of the log; a reader that has stopped reading may block it longer."""
+
+
+@contextmanager
+def between_lines() -> Iterator[None]:
+    """Let no other thread write a line of the log in the block, so that this one can fork.
+
+    A fork in the middle of a line inherits the lock of the handler's stream, which nothing releases there. Those of the
+    handlers themselves are released in a fork.
+    """
+    home: Any = logging
+    parent, held = os.getpid(), []
+    try:
+        for handler in [reference() for reference in list(home._handlerList)]:
+            if handler is not None and handler.lock is not None and handler.lock.acquire(timeout=LINE_SECONDS):
+                held.append(handler.lock)
+        yield
+    finally:
+        for lock in held if os.getpid() == parent else ():
+            lock.release()
+
+
+__all__ = ["Loggers", "between_lines", "replace_held_locks"]

@@ -24,6 +24,7 @@ from celery.utils.log import get_logger
 
 from runner._dataclass import dataclass
 from runner.app.celery_types import JsonObject
+from runner.attempt.loggers import between_lines
 
 log = get_logger(__name__)
 
@@ -131,21 +132,22 @@ class Template:
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         parent = os.getpid()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
         # The current objects stay: a garbage collection over them would copy their memory into each process.
         gc.collect()
         gc.freeze()
         try:
-            pid = os.fork()
+            with between_lines():
+                for stream in (sys.stdout, sys.stderr):
+                    with contextlib.suppress(Exception):
+                        stream.flush()
+                pid = os.fork()
+                if pid == 0:
+                    ours.close()
+                    _Loop(theirs, parent, self._be_taker, self._take_over).run()
         except OSError:
             ours.close()
             theirs.close()
             raise
-        if pid == 0:
-            ours.close()
-            _Loop(theirs, parent, self._be_taker, self._take_over).run()
         theirs.close()
         self.pid, self._end, self._rest = pid, ours, b""
         ours.settimeout(READY_SECONDS)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
+import select
 import signal
 import socket
+import termios
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar
@@ -125,3 +130,65 @@ def test_a_fork_that_fails_ends_no_other_taker() -> None:
         for ours in pairs:
             ours.close()
         template.close()
+
+
+class Asked:
+    """A lock that records that somebody asks for it, and that nobody gets."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def acquire(self, timeout: float = -1.0) -> bool:
+        self.asked.set()
+        return False
+
+    def release(self) -> None:
+        """Do nothing, as at the end of the interpreter."""
+
+    def _at_fork_reinit(self) -> None:
+        """Do nothing in a fork."""
+
+
+def test_no_template_is_forked_in_the_middle_of_a_line_of_the_log() -> None:
+    reading, writing = os.pipe()
+    lock = Asked()
+    first = logging.NullHandler()
+    first.lock = lock  # type: ignore[assignment]
+    busy = logging.StreamHandler(os.fdopen(writing, "w", encoding="utf-8"))
+    record = logging.LogRecord("a", logging.INFO, __file__, 1, "x" * 2**20, (), None)
+
+    def drain() -> None:
+        lock.asked.wait(60.0)
+        while os.read(reading, 65536):
+            pass
+
+    def be_taker(index: int, channel: socket.socket) -> NoReturn:
+        # It waits forever if another thread had the lock of the stream when the template was forked.
+        busy.flush()
+        os._exit(7)
+
+    threads = [threading.Thread(target=busy.handle, args=(record,), daemon=True), threading.Thread(target=drain)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: fcntl.ioctl(reading, termios.FIONREAD, b"\0" * 4) != b"\0" * 4, 10.0, "it writes")
+    template = Template(be_taker, lambda jobs: None)
+    try:
+        template.start()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            template.fork(0, theirs)
+        messages: list[Born | Death | Failed | Gone] = []
+
+        def death() -> Death | None:
+            if select.select([template], [], [], 0.0)[0]:
+                messages.extend(template.hear())
+            return next((message for message in messages if isinstance(message, Death)), None)
+
+        assert wait_until(death, 20.0, "the taker ends").exit_code == 7
+    finally:
+        template.close()
+        lock.asked.set()
+        threads[0].join(10.0)
+        busy.stream.close()
+        threads[1].join(10.0)
+        os.close(reading)
