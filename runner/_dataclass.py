@@ -45,7 +45,7 @@ def _with(function: Any, **names: object) -> Any:
 
 
 def _frozen(self: Any, name: str, what: str) -> None:
-    """Raise an error if an attribute is frozen: those of a subclass that is no dataclass are not."""
+    """Raise an error if an attribute is frozen: those of a subclass that is not a dataclass are not."""
     cls: Any = type(self)
     if "__dataclass_fields__" in cls.__dict__ or name in cls.__dataclass_fields__:
         raise dataclasses.FrozenInstanceError(f"cannot {what} field {name!r}")

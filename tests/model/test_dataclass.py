@@ -121,7 +121,7 @@ def test_frozen_copied_pickled_replaced_and_recursive() -> None:
 
 
 def _changes(made: Any) -> list[str]:
-    """Return what comes of changes to an instance, and to one of a subclass that is no dataclass."""
+    """Return the outcomes of changes to an instance, and to one of a subclass that was not made a dataclass."""
 
     class More(made):  # type: ignore[misc]
         """A class with attributes of its own."""
@@ -144,7 +144,7 @@ def _changes(made: Any) -> list[str]:
 
 
 def test_what_is_frozen_is_what_the_standard_library_freezes() -> None:
-    # With slots, that of Python 3.11 raises TypeError for names that are no fields.
+    # With slots, that of Python 3.11 raises TypeError for other names than those of fields.
     theirs = _changes(_three(lambda cls, **_: dataclasses.dataclass(cls, frozen=True))[0])
     assert _changes(OURS[0]) == theirs
     assert theirs.count("done") == 2
