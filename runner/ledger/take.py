@@ -92,7 +92,7 @@ class Takes:
         self.settled = Settled.STALE
         """The answer about the last settled success."""
         self.asked_at = 0.0
-        """When the last request was sent (``time.monotonic``): a lease that it was given is not older."""
+        """When the last request was sent (``time.monotonic``). The lease that it was given begins later."""
 
     def take(self, last: Success | None, ask: Ask) -> Taken | Held | None:
         """Settle ``last`` and return the next run or message; None if no run waits.
